@@ -1,0 +1,250 @@
+//! What a storage is made of, in numbers: the one place where a geometry is judged.
+
+use core::fmt;
+
+use crate::segment::layout;
+
+/// The identity of a segment within its region. Ids rise along the log and are never used twice
+/// for segments that held data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SegmentId(pub u64);
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Every byte of `segment` before `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Mark {
+    /// The segment meant.
+    pub segment: SegmentId,
+    /// Bytes from the start of the segment.
+    pub end: u32,
+}
+
+/// Sizes and habits of a medium. Stored in every segment header and compared when a region is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Geometry {
+    segment_len: u32,
+    write_unit: u16,
+    sync_unit: u32,
+    page_len: u32,
+    erased: Option<u8>,
+}
+
+impl Geometry {
+    /// A geometry with segments of `segment_len` bytes on a medium that takes single bytes, never
+    /// disturbs what is already durable, and whose new segments read as zero: files on Linux.
+    ///
+    /// # Errors
+    /// As [`Geometry::with_write_unit`].
+    pub const fn new(segment_len: u32) -> Result<Self, GeometryError> {
+        let geometry = Self {
+            segment_len,
+            write_unit: 1,
+            sync_unit: 1,
+            page_len: 1,
+            erased: Some(0),
+        };
+        geometry.checked()
+    }
+
+    /// Writes start at and span multiples of `write_unit` bytes. Between `create` and `remove` the log
+    /// writes no unit twice, unless the medium has no erased state.
+    ///
+    /// # Errors
+    /// [`GeometryError::WriteUnit`] unless a power of two in 1..=4096; [`GeometryError::SegmentTooSmall`].
+    pub const fn with_write_unit(mut self, write_unit: u16) -> Result<Self, GeometryError> {
+        if !write_unit.is_power_of_two() || write_unit > 4096 {
+            return Err(GeometryError::WriteUnit { write_unit });
+        }
+        self.write_unit = write_unit;
+        if self.page_len < write_unit as u32 {
+            self.page_len = write_unit as u32;
+        }
+        self.checked()
+    }
+
+    /// Power lost during a write may tear every byte of the `sync_unit`-byte blocks it touches, older
+    /// bytes included, so the log pads to such a block before each sync. 1: older bytes are never harmed.
+    ///
+    /// # Errors
+    /// [`GeometryError::SyncUnit`] unless 1 or a power of two in 128..=65536 that `write_unit` divides;
+    /// [`GeometryError::SegmentTooSmall`].
+    pub const fn with_sync_unit(mut self, sync_unit: u32) -> Result<Self, GeometryError> {
+        let possible = sync_unit == 1
+            || (sync_unit.is_power_of_two()
+                && sync_unit >= 128
+                && sync_unit <= 65536
+                && sync_unit >= self.write_unit as u32);
+        if !possible {
+            return Err(GeometryError::SyncUnit { sync_unit });
+        }
+        self.sync_unit = sync_unit;
+        self.checked()
+    }
+
+    /// What a byte of a new segment reads as; `None` where stale bytes shine through (EEPROM, FRAM).
+    /// Without an erased state units may be written again.
+    ///
+    /// # Errors
+    /// [`GeometryError::SegmentTooSmall`].
+    pub const fn with_erased(mut self, erased: Option<u8>) -> Result<Self, GeometryError> {
+        self.erased = erased;
+        self.checked()
+    }
+
+    /// An interrupted program may leave the aligned block of `page_len` bytes behind the last bytes that
+    /// read as written disturbed although it still reads as erased; after an unclean end the log skips it.
+    /// 1 (or the write unit): there is no such block, as on files.
+    ///
+    /// # Errors
+    /// [`GeometryError::PageLen`] unless a power of two of at least `write_unit` and at most a sixteenth of
+    /// the segment; [`GeometryError::SegmentTooSmall`].
+    pub const fn with_page_len(mut self, page_len: u32) -> Result<Self, GeometryError> {
+        if !page_len.is_power_of_two() || page_len < self.write_unit as u32 || page_len > self.segment_len / 16 {
+            return Err(GeometryError::PageLen { page_len });
+        }
+        self.page_len = page_len;
+        self.checked()
+    }
+
+    const fn checked(self) -> Result<Self, GeometryError> {
+        let min = layout::min_segment_len(self.write_unit, self.sync_unit);
+        if self.segment_len < min {
+            return Err(GeometryError::SegmentTooSmall {
+                segment_len: self.segment_len,
+                min,
+            });
+        }
+        if self.segment_len > layout::MAX_SEGMENT_LEN {
+            return Err(GeometryError::SegmentTooLarge {
+                segment_len: self.segment_len,
+                max: layout::MAX_SEGMENT_LEN,
+            });
+        }
+        let step = if self.sync_unit > self.write_unit as u32 {
+            self.sync_unit
+        } else {
+            self.write_unit as u32
+        };
+        let step = if step < 8 { 8 } else { step };
+        if !self.segment_len.is_multiple_of(step) {
+            return Err(GeometryError::Unaligned {
+                segment_len: self.segment_len,
+                step,
+            });
+        }
+        Ok(self)
+    }
+
+    /// Bytes of one segment.
+    #[must_use]
+    pub const fn segment_len(self) -> u32 {
+        self.segment_len
+    }
+
+    /// Bytes that a write starts at and spans multiples of.
+    #[must_use]
+    pub const fn write_unit(self) -> u32 {
+        self.write_unit as u32
+    }
+
+    /// Bytes of a block that a later write may tear as a whole; 1 for none.
+    #[must_use]
+    pub const fn sync_unit(self) -> u32 {
+        self.sync_unit
+    }
+
+    /// Bytes of a block that an interrupted program may disturb invisibly.
+    #[must_use]
+    pub const fn page_len(self) -> u32 {
+        self.page_len
+    }
+
+    /// What a byte of a new segment reads as, if that is known.
+    #[must_use]
+    pub const fn erased(self) -> Option<u8> {
+        self.erased
+    }
+}
+
+/// Why a geometry cannot work. Lengths are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum GeometryError {
+    /// The write unit is not a power of two in 1..=4096.
+    WriteUnit {
+        /// What was asked for.
+        write_unit: u16,
+    },
+    /// The sync unit is neither 1 nor a power of two in 128..=65536 of at least the write unit.
+    SyncUnit {
+        /// What was asked for.
+        sync_unit: u32,
+    },
+    /// The page is not a power of two between the write unit and a sixteenth of the segment.
+    PageLen {
+        /// What was asked for.
+        page_len: u32,
+    },
+    /// The segment has no room for its header, manifest, reserve and one record.
+    SegmentTooSmall {
+        /// What was asked for.
+        segment_len: u32,
+        /// The least that works with these units.
+        min: u32,
+    },
+    /// Offsets would not fit.
+    SegmentTooLarge {
+        /// What was asked for.
+        segment_len: u32,
+        /// The most that works.
+        max: u32,
+    },
+    /// The segment is not a multiple of the unit that frames are laid on.
+    Unaligned {
+        /// What was asked for.
+        segment_len: u32,
+        /// The segment length must be a multiple of this.
+        step: u32,
+    },
+}
+
+impl fmt::Display for GeometryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::WriteUnit { write_unit } => {
+                write!(f, "write unit of {write_unit} bytes is not a power of two in 1..=4096")
+            }
+            Self::SyncUnit { sync_unit } => write!(
+                f,
+                "sync unit of {sync_unit} bytes is neither 1 nor a power of two in 128..=65536 of at least the write unit"
+            ),
+            Self::PageLen { page_len } => write!(
+                f,
+                "page of {page_len} bytes is not a power of two between the write unit and a sixteenth of the segment"
+            ),
+            Self::SegmentTooSmall { segment_len, min } => {
+                write!(
+                    f,
+                    "segment of {segment_len} bytes is smaller than the {min} bytes its reserve needs"
+                )
+            }
+            Self::SegmentTooLarge { segment_len, max } => {
+                write!(f, "segment of {segment_len} bytes is larger than {max} bytes")
+            }
+            Self::Unaligned { segment_len, step } => {
+                write!(f, "segment of {segment_len} bytes is not a multiple of {step} bytes")
+            }
+        }
+    }
+}
+
+impl core::error::Error for GeometryError {}

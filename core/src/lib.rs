@@ -1,0 +1,10 @@
+//! Walstone core.
+#![no_std]
+#![forbid(unsafe_code)]
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+pub mod checksum;
+pub mod geometry;
+pub mod segment;
+pub mod storage;

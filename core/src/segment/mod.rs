@@ -1,0 +1,3 @@
+//! Segments as bytes: their layout and their header. Knows nothing of storage.
+
+pub mod layout;
