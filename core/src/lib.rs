@@ -8,3 +8,4 @@ pub mod checksum;
 pub mod geometry;
 pub mod segment;
 pub mod storage;
+pub mod v0;
