@@ -1,3 +1,4 @@
 //! Segments as bytes: their layout and their header. Knows nothing of storage.
 
+pub mod header;
 pub mod layout;

@@ -1,0 +1,659 @@
+//! Opening a region: a machine that reads, decides for the whole region, and only then changes anything.
+//! Does no I/O: [`Recovery::need`] says what is wanted, the `done` methods take the answer.
+
+use core::ops::ControlFlow;
+
+use crate::checksum::Checksum;
+use crate::facts::{Cuts, Retained, State};
+use crate::frame::{Binding, Kind};
+use crate::geometry::{Geometry, SegmentId};
+use crate::region::{Active, Region, Room, Session, Spare, TailFound, first_step};
+use crate::report::{Corruption, Reason, Report, Tail};
+use crate::scan::{End, Event, Limit, Scan};
+use crate::segment::header;
+use crate::segment::layout::Layout;
+use crate::storage::Found;
+use crate::voids::Listed;
+
+/// What a host gives beside storage and room.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The region's number; stored in every segment.
+    pub region: u64,
+    /// Drawn from entropy at each open. Salts come from it: they keep bytes of removed segments, and bytes that
+    /// users choose, from ever being taken for frames.
+    pub seed: u64,
+    /// The checksum implementation.
+    pub checksum: Checksum,
+}
+
+impl Options {
+    /// Options with the smallest checksum implementation.
+    #[must_use]
+    pub const fn new(region: u64, seed: u64) -> Self {
+        Self {
+            region,
+            seed,
+            checksum: Checksum::BITWISE,
+        }
+    }
+}
+
+/// What the machine wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A listing, told to [`Recovery::found`].
+    List,
+    /// Bytes of a segment: at least `min`, at best `len`.
+    Read { id: SegmentId, offset: u32, min: u32, len: u32 },
+    /// The extent of a segment.
+    Extent { id: SegmentId },
+    Settle { id: SegmentId, from: u32, to: u32 },
+    Remove { id: SegmentId },
+    Release { slot: u32 },
+    /// Nothing: [`Recovery::finish`] gives the region.
+    Nothing,
+}
+
+/// Why a region cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Corrupt(Corruption),
+    NoRegion,
+    GeometryMismatch(Geometry),
+    TooManySegments { needed: usize },
+    TooManyVoids { max: usize },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Is there a manifest?
+    Probe,
+    /// The walk over the newest segment.
+    Newest,
+    /// Is there evidence that this segment had a manifest?
+    Above,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    List,
+    Check { at: usize },
+    Open { at: usize, why: Why },
+    Extent { at: usize, why: Why },
+    Walk { at: usize, why: Why, offset: u32, min: u32 },
+    Settle,
+    Remove,
+    ListSlots,
+    Release { slot: u32 },
+    Done,
+}
+
+/// What the walk over the newest segment found.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    id: SegmentId,
+    binding: Binding,
+    base: u32,
+    incarnation: u32,
+    first_sequence: u64,
+    next_sequence: u64,
+    /// How far its frames say that it was durable.
+    watermark: u32,
+    /// Where the log ends in it.
+    tail: u32,
+    closed: bool,
+    cuts: Cuts,
+    end: End,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Recovery<'w> {
+    options: Options,
+    geometry: Geometry,
+    layout: Layout,
+    room: Room<'w>,
+    read_only: bool,
+    phase: Phase,
+    /// The walk in hand.
+    scan: Option<Scan>,
+    binding: Option<Binding>,
+    found: usize,
+    unreadable: u32,
+    slot: Option<u32>,
+    duplicate: Option<SegmentId>,
+    manifest_end: u32,
+    /// Start of the batch whose records are being walked.
+    frame: u32,
+    newest: Option<Newest>,
+    spares: [Option<Spare>; 2],
+    abandoned: Option<SegmentId>,
+    next_id: u64,
+    removed: u32,
+    released: u32,
+    settled: u32,
+}
+
+impl<'w> Recovery<'w> {
+    pub(crate) fn new(options: Options, geometry: Geometry, room: Room<'w>, read_only: bool) -> Self {
+        Self {
+            options,
+            geometry,
+            layout: Layout::new(geometry),
+            room,
+            read_only,
+            phase: Phase::List,
+            scan: None,
+            binding: None,
+            found: 0,
+            unreadable: 0,
+            slot: None,
+            duplicate: None,
+            manifest_end: 0,
+            frame: 0,
+            newest: None,
+            spares: [None, None],
+            abandoned: None,
+            next_id: 0,
+            removed: 0,
+            released: 0,
+            settled: 0,
+        }
+    }
+
+    /// Takes one entry of a listing.
+    pub(crate) fn found(&mut self, found: Found) -> ControlFlow<()> {
+        if matches!(self.phase, Phase::ListSlots) {
+            if let Found::Unreadable { slot } = found {
+                self.slot = Some(slot);
+                return ControlFlow::Break(());
+            }
+            return ControlFlow::Continue(());
+        }
+        match found {
+            Found::Unreadable { .. } => self.unreadable += 1,
+            Found::Segment(id) => {
+                self.found += 1;
+                self.next_id = self.next_id.max(id.0.saturating_add(1));
+                let list = self.room.segments.as_slice();
+                let at = list.partition_point(|other| other.id < id.0);
+                if list.get(at).is_some_and(|other| other.id == id.0) {
+                    self.duplicate = Some(id);
+                }
+                let mut entry = Retained::new(id.0, 0, 0, 0);
+                entry.set_state(State::Leftover);
+                // Where there are too many, `found` tells when the listing is done.
+                let _ = self.room.segments.insert(at, entry);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The listing is complete.
+    pub(crate) fn listed(&mut self) -> Result<(), Failure> {
+        if matches!(self.phase, Phase::ListSlots) {
+            self.phase = match self.slot.take() {
+                Some(slot) if self.released < self.unreadable => Phase::Release { slot },
+                _ => Phase::Done,
+            };
+            return Ok(());
+        }
+        if let Some(segment) = self.duplicate {
+            return Err(corrupt(segment, 0, Reason::Duplicate));
+        }
+        if self.found > self.room.segments.len() {
+            return Err(Failure::TooManySegments { needed: self.found });
+        }
+        self.phase = if self.found == 0 {
+            Phase::Done
+        } else {
+            Phase::Check { at: 0 }
+        };
+        Ok(())
+    }
+
+    fn id_at(&self, at: usize) -> SegmentId {
+        let segment = self.room.segments.as_slice().get(at);
+        segment.map_or(SegmentId(0), Retained::segment)
+    }
+
+    pub(crate) fn need(&self) -> Need {
+        let header = |at| Need::Read {
+            id: self.id_at(at),
+            offset: 0,
+            min: header::HEADER_LEN as u32,
+            len: header::HEADER_LEN as u32,
+        };
+        match self.phase {
+            Phase::List | Phase::ListSlots => Need::List,
+            Phase::Check { at } | Phase::Open { at, .. } => header(at),
+            Phase::Extent { at, .. } => Need::Extent { id: self.id_at(at) },
+            Phase::Walk { at, offset, min, .. } => {
+                let limit = self.scan.as_ref().map_or(0, Scan::limit);
+                Need::Read {
+                    id: self.id_at(at),
+                    offset,
+                    min: min.min(crate::scan::MAX_WANTED_LEN as u32),
+                    len: limit.saturating_sub(offset).max(min),
+                }
+            }
+            Phase::Settle => self.newest.map_or(Need::Nothing, |newest| Need::Settle {
+                id: newest.id,
+                from: newest.watermark,
+                to: newest.tail,
+            }),
+            Phase::Remove => match self.leftover() {
+                Some(segment) => Need::Remove { id: segment.segment() },
+                None => Need::Nothing,
+            },
+            Phase::Release { slot } => Need::Release { slot },
+            Phase::Done => Need::Nothing,
+        }
+    }
+
+    fn leftover(&self) -> Option<&Retained> {
+        let mut segments = self.room.segments.as_slice().iter();
+        segments.find(|segment| segment.state() == State::Leftover)
+    }
+
+    /// Takes the extent that was asked for.
+    pub(crate) fn extent(&mut self, extent: u32) -> Result<(), Failure> {
+        let Phase::Extent { at, why } = self.phase else {
+            return Ok(());
+        };
+        let segment_len = self.geometry.segment_len();
+        let limit = match why {
+            Why::Probe => Limit::Probe(segment_len),
+            Why::Newest | Why::Above => Limit::Extent(extent.min(segment_len)),
+        };
+        let hint = self.newest.map_or(0, |newest| newest.incarnation);
+        if let Some(binding) = self.binding {
+            self.scan = Some(Scan::new(binding, self.layout, self.geometry.erased(), limit, hint));
+        }
+        self.walk(at, why, 0, &[])
+    }
+
+    /// Takes bytes that were asked for.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self.phase {
+            Phase::Check { at } => {
+                self.check(at, bytes)?;
+                self.phase = if at + 1 < self.found {
+                    Phase::Check { at: at + 1 }
+                } else {
+                    Phase::Open { at, why: Why::Probe }
+                };
+                Ok(())
+            }
+            Phase::Open { at, why } => {
+                self.binding = Some(self.check(at, bytes)?.binding(self.options.checksum));
+                self.phase = Phase::Extent { at, why };
+                if why == Why::Probe {
+                    // The question is about the manifest alone, whatever the extent.
+                    return self.extent(0);
+                }
+                Ok(())
+            }
+            Phase::Walk { at, why, offset, .. } => self.walk(at, why, offset, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self, at: usize, bytes: &[u8]) -> Result<header::Header, Failure> {
+        let id = self.id_at(at);
+        let header = header::Header::decode(bytes, self.options.checksum)
+            .map_err(|error| corrupt(id, 0, Reason::Header(error)))?;
+        if header.region != self.options.region {
+            return Err(corrupt(id, 0, Reason::Region { found: header.region }));
+        }
+        if header.segment != id {
+            return Err(corrupt(id, 0, Reason::Identity { found: header.segment }));
+        }
+        if header.geometry != self.geometry {
+            return Err(Failure::GeometryMismatch(header.geometry));
+        }
+        Ok(header)
+    }
+
+    fn walk(&mut self, at: usize, why: Why, offset: u32, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(mut scan) = self.scan.take() else {
+            return Ok(());
+        };
+        loop {
+            let event = scan.next(offset, bytes);
+            match event {
+                Event::More { offset, len } => {
+                    self.scan = Some(scan);
+                    self.phase = Phase::Walk {
+                        at,
+                        why,
+                        offset,
+                        min: len,
+                    };
+                    return Ok(());
+                }
+                Event::End(end) => return self.ended(at, why, end, &scan),
+                Event::Manifest { .. } if why == Why::Probe => {
+                    self.phase = Phase::Extent { at, why: Why::Newest };
+                    return Ok(());
+                }
+                _ if why == Why::Newest => self.newest_event(self.id_at(at), event, &scan)?,
+                // A manifest that did not verify a moment ago.
+                _ => return Err(corrupt(self.id_at(at), self.layout.frames_start(), Reason::Manifest)),
+            }
+        }
+    }
+
+    fn newest_event(&mut self, newest: SegmentId, event: Event, scan: &Scan) -> Result<(), Failure> {
+        let manifest = corrupt(newest, self.layout.frames_start(), Reason::Manifest);
+        let too_many = Failure::TooManyVoids {
+            max: self.room.voids.limit(),
+        };
+        match event {
+            Event::Restart => {
+                self.room.voids.clear();
+                self.room.tables.clear();
+                for segment in self.room.segments.as_mut_slice() {
+                    segment.set_state(State::Leftover);
+                }
+            }
+            Event::Manifest { head, .. } => {
+                self.manifest_end = scan.offset();
+                if head.voids as usize > self.room.voids.limit() {
+                    return Err(too_many);
+                }
+            }
+            Event::Retained(retained) => {
+                let in_bounds = retained.end <= self.geometry.segment_len()
+                    && retained.end >= self.layout.frames_start()
+                    && retained.seal_len() <= retained.end
+                    && retained.first_sequence <= scan.first_sequence()
+                    && retained.id < newest.0;
+                if !in_bounds {
+                    return Err(manifest);
+                }
+                let mut segments = self.room.segments.as_mut_slice().iter_mut();
+                match segments.find(|segment| segment.id == retained.id) {
+                    Some(segment) => *segment = retained,
+                    None => return Err(corrupt(retained.segment(), 0, Reason::Missing)),
+                }
+            }
+            Event::Void { void, listed: true } => match self.room.voids.push_listed(void) {
+                Listed::Taken if void.to < scan.first_sequence() => {}
+                Listed::Full => return Err(too_many),
+                Listed::Taken | Listed::Disorder => return Err(manifest),
+            },
+            Event::Void { void, listed: false } => {
+                if void.from <= void.to && !self.room.voids.add(void) {
+                    return Err(too_many);
+                }
+            }
+            Event::Frame { offset, header } => {
+                if header.kind == Kind::Batch {
+                    self.frame = offset;
+                    self.room.tables.note_frame(offset);
+                }
+            }
+            Event::Record(record) => {
+                self.room
+                    .tables
+                    .note_record(record.table, record.sequence, record.index, self.frame);
+            }
+            Event::More { .. } | Event::End(_) => {}
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, at: usize, why: Why, end: End, scan: &Scan) -> Result<(), Failure> {
+        let id = self.id_at(at);
+        match (why, end) {
+            (_, End::Damaged { offset, reason }) => Err(corrupt(id, offset, reason)),
+            (Why::Probe, _) => {
+                // Prepared, never begun, or damaged: judged when the newest segment is known.
+                match at.checked_sub(1) {
+                    Some(at) => {
+                        self.phase = Phase::Open {
+                            at,
+                            why: Why::Probe,
+                        }
+                    }
+                    None => self.above(0),
+                }
+                Ok(())
+            }
+            (Why::Newest, End::NoManifest { .. } | End::Exact) => {
+                Err(corrupt(id, self.layout.frames_start(), Reason::Manifest))
+            }
+            (Why::Newest, _) => {
+                self.newest_ended(at, end, scan)?;
+                self.above(at + 1);
+                Ok(())
+            }
+            (Why::Above, End::NoManifest { proven: false }) => {
+                self.prepared(id);
+                self.above(at + 1);
+                Ok(())
+            }
+            (Why::Above, _) => Err(corrupt(id, self.layout.frames_start(), Reason::Manifest)),
+        }
+    }
+
+    fn newest_ended(&mut self, at: usize, end: End, scan: &Scan) -> Result<(), Failure> {
+        let id = self.id_at(at);
+        let tail = match end {
+            End::Clean { offset } => offset,
+            End::Torn { offset, sealed, .. } => {
+                // A seal that was under way names the segment made first. It stays until a new manifest is
+                // durable, should the seal turn out whole at the next open.
+                let mut above = self.room.segments.as_slice().iter().skip(at + 1);
+                self.abandoned = above.next().filter(|_| sealed).map(Retained::segment);
+                offset
+            }
+            End::Sealed { end, successor, .. } => {
+                let mut segments = self.room.segments.as_slice().iter();
+                if successor <= id || !segments.any(|segment| segment.id == successor.0) {
+                    return Err(corrupt(successor, 0, Reason::SuccessorMissing));
+                }
+                self.abandoned = Some(successor);
+                self.layout.frame_at(end)
+            }
+            _ => 0,
+        };
+        if let Some(binding) = self.binding {
+            self.newest = Some(Newest {
+                id,
+                binding,
+                base: scan.base(),
+                incarnation: scan.incarnation(),
+                first_sequence: scan.first_sequence(),
+                next_sequence: scan.next_sequence(),
+                watermark: scan.watermark(),
+                tail,
+                closed: scan.is_closed() && matches!(end, End::Clean { .. }),
+                cuts: *scan.cuts(),
+                end,
+            });
+        }
+        Ok(())
+    }
+
+    /// A segment above the newest one holds nothing. After a clean end it is as good as new; else it may hold
+    /// what an interrupted write left.
+    fn prepared(&mut self, id: SegmentId) {
+        let closed = self.newest.is_some_and(|newest| newest.closed);
+        if closed
+            && let Some(slot) = self.spares.iter_mut().find(|slot| slot.is_none())
+            && let Some(binding) = self.binding
+        {
+            *slot = Some(Spare { id, binding, claimed: 0 });
+        }
+    }
+
+    /// Goes on with the segments above the newest, or with what follows them.
+    fn above(&mut self, at: usize) {
+        self.phase = if at < self.found {
+            Phase::Open { at, why: Why::Above }
+        } else {
+            self.decided()
+        };
+    }
+
+    /// Everything is read; from here on things change.
+    fn decided(&mut self) -> Phase {
+        let keep = [
+            self.newest.map(|newest| newest.id),
+            self.abandoned,
+            self.spares[0].map(|spare| spare.id),
+            self.spares[1].map(|spare| spare.id),
+        ];
+        self.room
+            .segments
+            .retain(|segment| !keep.contains(&Some(segment.segment())));
+        if self.read_only || self.newest.is_none() {
+            return Phase::Done;
+        }
+        match self.newest {
+            // What a close frame covers is durable; the frame itself is settled when the next session begins.
+            Some(newest) if !newest.closed && newest.watermark < newest.tail => Phase::Settle,
+            _ => self.after_settle(),
+        }
+    }
+
+    fn after_settle(&self) -> Phase {
+        if self.leftover().is_some() {
+            Phase::Remove
+        } else if self.unreadable > 0 {
+            Phase::ListSlots
+        } else {
+            Phase::Done
+        }
+    }
+
+    /// What [`Recovery::need`] asked to change is changed.
+    pub(crate) fn changed(&mut self) {
+        self.phase = match self.phase {
+            Phase::Settle => {
+                if let Some(newest) = &mut self.newest {
+                    self.settled = newest.tail - newest.watermark;
+                    newest.watermark = newest.tail;
+                }
+                self.after_settle()
+            }
+            Phase::Remove => {
+                if let Some(gone) = self.leftover().copied() {
+                    self.room.segments.retain(|segment| *segment != gone);
+                    self.removed += 1;
+                }
+                self.after_settle()
+            }
+            Phase::Release { .. } => {
+                self.released += 1;
+                Phase::ListSlots
+            }
+            phase => phase,
+        };
+    }
+
+    /// Gives the room back, and the first id that was never used.
+    pub(crate) fn into_room(self) -> (Room<'w>, SegmentId) {
+        (self.room, SegmentId(self.next_id.max(1)))
+    }
+
+    /// Whether there is no region, once nothing is needed any more.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.newest.is_none()
+    }
+
+    /// The region, once nothing is needed any more.
+    pub(crate) fn finish(self) -> Result<(Region<'w>, Report), Failure> {
+        let newest = self.newest.ok_or(Failure::NoRegion)?;
+        let (found, tail, seal) = match newest.end {
+            End::Torn {
+                offset,
+                dirty_end,
+                sealed,
+            } => {
+                let found = TailFound::End {
+                    offset,
+                    dirty_end,
+                    closed: false,
+                };
+                let tail = Tail::Torn {
+                    offset,
+                    bytes: dirty_end - offset,
+                };
+                (if sealed { TailFound::Sealed } else { found }, tail, None)
+            }
+            End::Sealed { offset, end, .. } => (TailFound::Sealed, Tail::Clean, Some((offset, end))),
+            _ => {
+                let found = TailFound::End {
+                    offset: newest.tail,
+                    dirty_end: newest.tail,
+                    closed: newest.closed,
+                };
+                (found, if newest.closed { Tail::Closed } else { Tail::Clean }, None)
+            }
+        };
+        let session = first_step(
+            self.layout,
+            self.geometry.erased(),
+            newest.base,
+            newest.incarnation,
+            &newest.cuts,
+            found,
+        );
+        let report = Report {
+            region: self.options.region,
+            geometry: self.geometry,
+            newest: newest.id,
+            segments: self.room.segments.as_slice().iter().filter(|segment| segment.is_listed()).count() as u32 + 1,
+            tail,
+            last_sequence: newest.next_sequence - 1,
+            settled_bytes: self.settled,
+            removed_segments: self.removed,
+            released_slots: self.released,
+        };
+        let region = Region {
+            id: self.options.region,
+            geometry: self.geometry,
+            layout: self.layout,
+            checksum: self.options.checksum,
+            seed: self.options.seed,
+            segments: self.room.segments,
+            voids: self.room.voids,
+            tables: self.room.tables,
+            active: Active {
+                id: newest.id,
+                binding: newest.binding,
+                base: newest.base,
+                first_sequence: newest.first_sequence,
+                tail: newest.tail,
+                durable: newest.watermark,
+                claimed: 0,
+                manifest_end: self.manifest_end,
+                cuts: newest.cuts,
+                seal,
+            },
+            spares: self.spares,
+            abandoned: self.abandoned,
+            next_id: self.next_id,
+            incarnation: newest.incarnation,
+            next_sequence: newest.next_sequence,
+            session,
+            examine: Some(0),
+            refused: false,
+            remove_failed: false,
+            poisoned: None,
+        };
+        Ok((region, report))
+    }
+}
+
+fn corrupt(segment: SegmentId, offset: u32, reason: Reason) -> Failure {
+    Failure::Corrupt(Corruption {
+        segment,
+        offset,
+        reason,
+    })
+}

@@ -1,0 +1,712 @@
+//! One walk over the frames of one segment, fed with bytes: finds what is part of the log and where it ends.
+//! Decides, does no I/O. Recovery, reading, reclaim and salvage all stand on this walk.
+//!
+//! The order is: manifest, then frames one behind the other. At the first offset that holds no frame of the
+//! log, a look ahead over the rest of the segment decides between a resume frame that continues the log, a
+//! clean end, a torn tail, and damage to bytes that a later watermark proves durable.
+
+use crate::facts::{Cut, Cuts, MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, Retained, decode_retained, decode_void};
+use crate::frame::{self, Binding, Header, HeaderError, Kind};
+use crate::geometry::SegmentId;
+use crate::record::{Head, MAX_HEAD_LEN, Void};
+use crate::report::Reason;
+use crate::segment::layout::Layout;
+use crate::wire;
+
+/// What a walk may meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Bytes from here are wanted, at least `len` of them.
+    More { offset: u32, len: u32 },
+    /// A cut was met that reaches back over frames already reported: forget them all, the walk starts anew.
+    Restart,
+    /// The manifest verified.
+    Manifest { head: ManifestHead, incarnation: u32 },
+    /// The manifest lists a segment.
+    Retained(Retained),
+    /// A range is dead: listed by the manifest, or deleted by a batch.
+    Void { void: Void, listed: bool },
+    /// A frame of the log; the records of a batch follow.
+    Frame { offset: u32, header: Header },
+    /// A user record; its value stands at `value`.
+    Record(RecordAt),
+    /// Nothing more.
+    End(End),
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordAt {
+    pub(crate) table: u64,
+    pub(crate) sequence: u64,
+    pub(crate) value: u32,
+    pub(crate) value_len: u32,
+    pub(crate) timestamp: Option<u64>,
+    pub(crate) index: Option<u64>,
+    pub(crate) epoch: Option<u64>,
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// There is no manifest. `proven`: a later frame shows that there was a durable one.
+    NoManifest { proven: bool },
+    /// Nothing was ever written behind `offset`.
+    Clean { offset: u32 },
+    /// What stands in `offset..dirty_end` was never acknowledged as durable. `sealed`: a seal is among it.
+    Torn { offset: u32, dirty_end: u32, sealed: bool },
+    /// The footer, verified; the log goes on in `successor`.
+    Sealed { offset: u32, end: u32, successor: SegmentId },
+    /// The end that a manifest records was reached.
+    Exact,
+    /// Durable bytes are damaged.
+    Damaged { offset: u32, reason: Reason },
+}
+
+/// How far the walk goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// The newest segment: bytes from here on were never written.
+    Extent(u32),
+    /// A segment whose end a manifest records; everything before it was durable.
+    Exact(u32),
+    /// Only as far as the manifest, which may not be there.
+    Probe(u32),
+}
+
+impl Limit {
+    const fn end(self) -> u32 {
+        match self {
+            Self::Extent(end) | Self::Exact(end) | Self::Probe(end) => end,
+        }
+    }
+}
+
+/// The most bytes that a look ahead wants in one piece.
+const LOOK_AHEAD_LEN: u32 = 64;
+
+/// The most bytes that a walk ever wants in one piece.
+pub(crate) const MAX_WANTED_LEN: usize = 64;
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Header,
+    Payload { header: Header, at: u32, crc: u32 },
+    Manifest { at: u32, left: u32, voids: u32 },
+    Epoch { header: Header },
+    Records { at: u32, end: u32, table: Option<u64>, epoch: Option<u64> },
+    Seal { header: Header },
+    LookAhead(LookAhead),
+    Ended(End),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LookAhead {
+    reason: Reason,
+    at: u32,
+    dirty_end: u32,
+    cut: Option<(u32, Cut)>,
+    proven: bool,
+    sealed: bool,
+}
+
+/// The walk.
+#[derive(Clone, Debug)]
+pub(crate) struct Scan {
+    binding: Binding,
+    layout: Layout,
+    erased: Option<u8>,
+    limit: Limit,
+    /// The incarnation that frames count from: a hint until the manifest verified.
+    base: u32,
+    incarnation: u32,
+    first_sequence: u64,
+    sequence: u64,
+    /// Start of the frame in hand, or where the next is expected.
+    offset: u32,
+    watermark: u32,
+    closed: bool,
+    have_manifest: bool,
+    cuts: Cuts,
+    phase: Phase,
+}
+
+impl Scan {
+    /// A walk from the manifest on. `base`: an incarnation near that of the segment, for one whose manifest
+    /// does not verify.
+    pub(crate) fn new(binding: Binding, layout: Layout, erased: Option<u8>, limit: Limit, base: u32) -> Self {
+        Self {
+            binding,
+            layout,
+            erased,
+            limit,
+            base,
+            incarnation: base,
+            first_sequence: 0,
+            sequence: 0,
+            offset: layout.frames_start(),
+            watermark: 0,
+            closed: false,
+            have_manifest: false,
+            cuts: Cuts::default(),
+            phase: Phase::Header,
+        }
+    }
+
+    /// The same walk, with cuts that are known beforehand.
+    pub(crate) fn with_cuts(mut self, cuts: Cuts) -> Self {
+        self.cuts = cuts;
+        self
+    }
+
+    /// A walk that starts at a frame in the middle of a segment whose manifest and cuts are known.
+    pub(crate) fn starting_at(mut self, offset: u32, start: Start) -> Self {
+        self.have_manifest = true;
+        self.offset = offset;
+        self.base = start.base;
+        self.incarnation = start.incarnation;
+        self.first_sequence = start.first_sequence;
+        self.sequence = start.sequence;
+        self.cuts = start.cuts;
+        self
+    }
+
+    /// The sequence behind the last record.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub(crate) fn first_sequence(&self) -> u64 {
+        self.first_sequence
+    }
+
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    pub(crate) fn base(&self) -> u32 {
+        self.base
+    }
+
+    /// How far frames of the log say it was durable.
+    pub(crate) fn watermark(&self) -> u32 {
+        self.watermark
+    }
+
+    /// Whether the last frame closes a session.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Start of the frame in hand, or where the next is expected.
+    pub(crate) fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Nothing behind this offset is walked over.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.end()
+    }
+
+    pub(crate) fn cuts(&self) -> &Cuts {
+        &self.cuts
+    }
+
+    /// The next event, from a window of bytes that starts at `window_offset`.
+    pub(crate) fn next(&mut self, window_offset: u32, window: &[u8]) -> Event {
+        let bytes = Window {
+            offset: window_offset,
+            bytes: window,
+            limit: self.limit.end(),
+        };
+        loop {
+            let step = match self.phase {
+                Phase::Header => self.header(&bytes),
+                Phase::Payload { header, at, crc } => self.payload(&bytes, header, at, crc),
+                Phase::Manifest { at, left, voids } => self.manifest(&bytes, at, left, voids),
+                Phase::Epoch { header } => self.epoch(&bytes, header),
+                Phase::Records { at, end, table, epoch } => self.record(&bytes, at, end, table, epoch),
+                Phase::Seal { header } => self.seal(&bytes, header),
+                Phase::LookAhead(ahead) => self.look_ahead(&bytes, ahead),
+                Phase::Ended(end) => Some(Event::End(end)),
+            };
+            if let Some(event) = step {
+                return event;
+            }
+        }
+    }
+
+    /// The offset does not hold a frame of the log.
+    fn invalid(&mut self, reason: Reason) -> Option<Event> {
+        self.phase = match self.limit {
+            Limit::Probe(_) => Phase::Ended(End::NoManifest { proven: false }),
+            Limit::Exact(_) | Limit::Extent(_) => Phase::LookAhead(LookAhead {
+                reason,
+                at: self.offset,
+                dirty_end: self.offset,
+                cut: None,
+                proven: false,
+                sealed: false,
+            }),
+        };
+        None
+    }
+
+    /// The offset holds a verified frame that no crash explains.
+    fn damaged(&mut self, reason: Reason) -> Option<Event> {
+        self.phase = Phase::Ended(End::Damaged {
+            offset: self.offset,
+            reason,
+        });
+        None
+    }
+
+    fn header(&mut self, bytes: &Window<'_>) -> Option<Event> {
+        if let Some(cut) = self.cuts.at(self.offset) {
+            self.offset = cut.to;
+        }
+        let offset = self.offset;
+        if let Limit::Exact(end) = self.limit
+            && offset >= end
+        {
+            self.phase = Phase::Ended(if self.have_manifest {
+                End::Exact
+            } else {
+                End::NoManifest { proven: true }
+            });
+            return None;
+        }
+        let header = match bytes.take(offset, frame::HEADER_LEN as u32) {
+            Take::Bytes(bytes) => bytes.first_chunk().map_or(Err(HeaderError::Kind), |bytes| {
+                Header::decode(bytes, &self.binding, offset, self.base)
+            }),
+            Take::More(more) => return Some(more),
+            Take::Beyond => Err(HeaderError::Kind),
+        };
+        let header = match header {
+            Ok(header) => header,
+            Err(HeaderError::Reserved) => return self.damaged(Reason::Unsupported),
+            Err(_) => return self.invalid(Reason::FrameHeader),
+        };
+        let end = offset
+            .checked_add(frame::HEADER_LEN as u32)
+            .and_then(|end| end.checked_add(header.payload_len));
+        let in_bounds = end.is_some_and(|end| match self.limit {
+            Limit::Exact(limit) => end <= limit,
+            Limit::Extent(_) | Limit::Probe(_) => end <= self.layout.segment_len(),
+        });
+        if !in_bounds || header.watermark > offset {
+            return self.damaged(Reason::FrameLength);
+        }
+        if !self.have_manifest {
+            if header.kind != Kind::Manifest {
+                return self.invalid(Reason::Manifest);
+            }
+        } else if header.kind == Kind::Manifest {
+            return self.damaged(Reason::Manifest);
+        } else if header.kind == Kind::Resume {
+            return self.resume(header);
+        } else if header.incarnation != self.incarnation {
+            // Left over from a session that was cut off here.
+            return self.invalid(Reason::FrameHeader);
+        } else if self.first_sequence.checked_add(u64::from(header.sequence_delta)) != Some(self.sequence) {
+            return self.damaged(Reason::Sequence);
+        }
+        if header.kind.has_payload() {
+            self.phase = Phase::Payload {
+                header,
+                at: offset + frame::HEADER_LEN as u32,
+                crc: 0,
+            };
+            return None;
+        }
+        Some(self.accept(header))
+    }
+
+    fn resume(&mut self, header: Header) -> Option<Event> {
+        let from = header.payload_crc;
+        if header.incarnation < self.incarnation || (header.incarnation == self.incarnation) || from > self.offset {
+            return self.invalid(Reason::FrameHeader);
+        }
+        if from < self.offset && !self.cuts.iter().any(|cut| cut.from == from && cut.to == self.offset) {
+            // Frames read before are void: their session ended at `from`.
+            return self.restart(Cut {
+                from,
+                to: self.offset,
+            });
+        }
+        self.incarnation = header.incarnation;
+        if self.first_sequence.checked_add(u64::from(header.sequence_delta)) != Some(self.sequence) {
+            return self.damaged(Reason::Sequence);
+        }
+        Some(self.accept(header))
+    }
+
+    fn restart(&mut self, cut: Cut) -> Option<Event> {
+        if cut.from < self.layout.frames_start() || !self.cuts.push(cut) {
+            return self.damaged(Reason::Resume);
+        }
+        let cuts = self.cuts;
+        *self = Self::new(self.binding, self.layout, self.erased, self.limit, self.base);
+        self.cuts = cuts;
+        Some(Event::Restart)
+    }
+
+    /// Takes the frame in hand into the log and moves behind it.
+    fn accept(&mut self, header: Header) -> Event {
+        let offset = self.offset;
+        self.closed = header.kind == Kind::Close;
+        self.watermark = self.watermark.max(header.watermark);
+        self.offset = self.layout.frame_after(offset, header.payload_len);
+        self.phase = Phase::Header;
+        Event::Frame { offset, header }
+    }
+
+    fn payload(&mut self, bytes: &Window<'_>, header: Header, at: u32, crc: u32) -> Option<Event> {
+        let start = self.offset + frame::HEADER_LEN as u32;
+        let left = start + header.payload_len - at;
+        if left > 0 {
+            let part = match bytes.take_some(at, left) {
+                Take::Bytes(bytes) => bytes,
+                Take::More(more) => return Some(more),
+                Take::Beyond => return self.invalid(Reason::Payload),
+            };
+            self.phase = Phase::Payload {
+                header,
+                at: at + part.len() as u32,
+                crc: self.binding.checksum().extend(crc, part),
+            };
+            return None;
+        }
+        if crc != header.payload_crc {
+            return self.invalid(if header.kind == Kind::Manifest {
+                Reason::Manifest
+            } else {
+                Reason::Payload
+            });
+        }
+        match header.kind {
+            Kind::Manifest => self.manifest_head(bytes, header),
+            Kind::Seal => {
+                self.phase = Phase::Seal { header };
+                None
+            }
+            _ => {
+                self.phase = Phase::Epoch { header };
+                None
+            }
+        }
+    }
+
+    fn manifest_head(&mut self, bytes: &Window<'_>, header: Header) -> Option<Event> {
+        let start = self.offset + frame::HEADER_LEN as u32;
+        let head = match bytes.take(start, MANIFEST_HEAD_LEN as u32) {
+            Take::Bytes(bytes) => ManifestHead::decode(bytes),
+            Take::More(more) => return Some(more),
+            Take::Beyond => None,
+        };
+        let Some(head) = head.filter(|head| head.payload_len() == u64::from(header.payload_len) && head.first_sequence > 0)
+        else {
+            return self.damaged(Reason::Manifest);
+        };
+        self.have_manifest = true;
+        self.base = header.incarnation;
+        self.incarnation = header.incarnation;
+        self.first_sequence = head.first_sequence;
+        self.sequence = head.first_sequence;
+        self.offset = self.layout.frame_after(self.offset, header.payload_len);
+        self.phase = Phase::Manifest {
+            at: start + MANIFEST_HEAD_LEN as u32,
+            left: head.segments + head.voids,
+            voids: head.voids,
+        };
+        Some(Event::Manifest {
+            head,
+            incarnation: header.incarnation,
+        })
+    }
+
+    fn manifest(&mut self, bytes: &Window<'_>, at: u32, left: u32, voids: u32) -> Option<Event> {
+        if left == 0 {
+            self.phase = Phase::Header;
+            return None;
+        }
+        let item = match bytes.take(at, MANIFEST_ITEM_LEN as u32) {
+            Take::Bytes(bytes) => bytes,
+            Take::More(more) => return Some(more),
+            Take::Beyond => return self.damaged(Reason::Manifest),
+        };
+        let event = if left > voids {
+            decode_retained(item).map(Event::Retained)
+        } else {
+            decode_void(item).map(|void| Event::Void { void, listed: true })
+        };
+        self.phase = Phase::Manifest {
+            at: at + MANIFEST_ITEM_LEN as u32,
+            left: left - 1,
+            voids,
+        };
+        match event {
+            Some(event) => Some(event),
+            None => self.damaged(Reason::Manifest),
+        }
+    }
+
+    fn epoch(&mut self, bytes: &Window<'_>, header: Header) -> Option<Event> {
+        let start = self.offset + frame::HEADER_LEN as u32;
+        let end = start + header.payload_len;
+        let (epoch, len) = if header.with_epoch {
+            let len = header.payload_len.min(wire::MAX_VARINT_LEN as u32);
+            match bytes.take(start, len) {
+                Take::Bytes(bytes) => match wire::varint(bytes) {
+                    Some((epoch, len)) => (Some(epoch), len as u32),
+                    None => return self.damaged(Reason::Record),
+                },
+                Take::More(more) => return Some(more),
+                Take::Beyond => return self.damaged(Reason::Record),
+            }
+        } else {
+            (None, 0)
+        };
+        let event = self.accept(header);
+        self.phase = Phase::Records {
+            at: start + len,
+            end,
+            table: None,
+            epoch,
+        };
+        Some(event)
+    }
+
+    fn record(&mut self, bytes: &Window<'_>, at: u32, end: u32, table: Option<u64>, epoch: Option<u64>) -> Option<Event> {
+        if at >= end {
+            self.phase = Phase::Header;
+            return None;
+        }
+        let head = match bytes.take(at, (end - at).min(MAX_HEAD_LEN as u32)) {
+            Take::Bytes(bytes) => Head::decode(bytes, table),
+            Take::More(more) => return Some(more),
+            Take::Beyond => return self.damaged(Reason::Record),
+        };
+        match head {
+            Ok((Head::User { table, value_len, timestamp, index }, len)) if value_len <= end - at - len as u32 => {
+                let sequence = self.sequence;
+                let value = at + len as u32;
+                let Some(next) = sequence.checked_add(1) else {
+                    return self.damaged(Reason::Sequence);
+                };
+                self.sequence = next;
+                self.phase = Phase::Records {
+                    at: value + value_len,
+                    end,
+                    table: Some(table),
+                    epoch,
+                };
+                Some(Event::Record(RecordAt {
+                    table,
+                    sequence,
+                    value,
+                    value_len,
+                    timestamp,
+                    index,
+                    epoch,
+                }))
+            }
+            Ok((Head::Void(void), len)) if void.to < self.sequence => {
+                self.phase = Phase::Records {
+                    at: at + len as u32,
+                    end,
+                    table,
+                    epoch,
+                };
+                Some(Event::Void { void, listed: false })
+            }
+            _ => self.damaged(Reason::Record),
+        }
+    }
+
+    fn seal(&mut self, bytes: &Window<'_>, header: Header) -> Option<Event> {
+        let start = self.offset + frame::HEADER_LEN as u32;
+        let successor = match bytes.take(start, 8) {
+            Take::Bytes(bytes) => wire::u64_at(bytes, 0..8),
+            Take::More(more) => return Some(more),
+            Take::Beyond => None,
+        };
+        let Some(successor) = successor.filter(|_| header.payload_len >= 8) else {
+            return self.damaged(Reason::Seal);
+        };
+        let offset = self.offset;
+        let end = start + header.payload_len;
+        let event = self.accept(header);
+        self.phase = Phase::Ended(if matches!(self.limit, Limit::Exact(_)) {
+            End::Exact
+        } else {
+            End::Sealed {
+                offset,
+                end,
+                successor: SegmentId(successor),
+            }
+        });
+        Some(event)
+    }
+
+    fn look_ahead(&mut self, bytes: &Window<'_>, mut ahead: LookAhead) -> Option<Event> {
+        let limit = self.limit.end();
+        let align = self.layout.frame_align();
+        let step = align.min(LOOK_AHEAD_LEN);
+        while ahead.at < limit {
+            let block = match bytes.take(ahead.at, step.min(limit - ahead.at)) {
+                Take::Bytes(block) => block,
+                Take::More(more) => {
+                    self.phase = Phase::LookAhead(ahead);
+                    return Some(more);
+                }
+                Take::Beyond => break,
+            };
+            let touched = self
+                .erased
+                .and_then(|erased| block.iter().rposition(|&byte| byte != erased));
+            if touched.is_some() || self.erased.is_none() {
+                if ahead.at.is_multiple_of(align)
+                    && limit - ahead.at >= frame::HEADER_LEN as u32
+                    && block.first().is_some_and(|&kind| (1..=Kind::Pad as u8).contains(&kind))
+                {
+                    match bytes.take(ahead.at, frame::HEADER_LEN as u32) {
+                        Take::Bytes(header) => self.candidate(header, &mut ahead),
+                        Take::More(more) => {
+                            self.phase = Phase::LookAhead(ahead);
+                            return Some(more);
+                        }
+                        Take::Beyond => {}
+                    }
+                }
+                if let Some(last) = touched {
+                    ahead.dirty_end = ahead.at + last as u32 + 1;
+                }
+            }
+            ahead.at += step;
+        }
+        self.decide(&ahead)
+    }
+
+    /// Judges what may be a frame header behind the first invalid offset.
+    fn candidate(&self, bytes: &[u8], ahead: &mut LookAhead) {
+        let Some(header) = bytes
+            .first_chunk()
+            .and_then(|bytes| Header::decode(bytes, &self.binding, ahead.at, self.base).ok())
+        else {
+            return;
+        };
+        let fits = header.payload_len <= self.layout.segment_len() - ahead.at - frame::HEADER_LEN as u32;
+        if header.incarnation < self.incarnation || !fits || header.watermark > ahead.at {
+            return;
+        }
+        if self.erased.is_none() {
+            ahead.dirty_end = ahead.at + frame::HEADER_LEN as u32;
+        }
+        ahead.proven |= header.watermark > self.offset;
+        ahead.sealed |= header.kind == Kind::Seal;
+        let from = header.payload_crc;
+        if header.kind == Kind::Resume
+            && header.incarnation > self.incarnation
+            && from <= self.offset
+            && ahead.at > self.offset
+            && ahead.cut.is_none_or(|(best, _)| header.incarnation >= best)
+        {
+            ahead.cut = Some((
+                header.incarnation,
+                Cut {
+                    from,
+                    to: ahead.at,
+                },
+            ));
+        }
+    }
+
+    fn decide(&mut self, ahead: &LookAhead) -> Option<Event> {
+        let offset = self.offset;
+        if !self.have_manifest {
+            self.phase = Phase::Ended(End::NoManifest { proven: ahead.proven });
+            return None;
+        }
+        if let Some((_, cut)) = ahead.cut {
+            if cut.from < offset {
+                return self.restart(cut);
+            }
+            if !self.cuts.push(cut) {
+                return self.damaged(Reason::Resume);
+            }
+            self.phase = Phase::Header;
+            return None;
+        }
+        if ahead.proven || matches!(self.limit, Limit::Exact(_)) {
+            return self.damaged(ahead.reason);
+        }
+        self.phase = Phase::Ended(if ahead.dirty_end == offset {
+            End::Clean { offset }
+        } else {
+            End::Torn {
+                offset,
+                dirty_end: ahead.dirty_end,
+                sealed: ahead.sealed,
+            }
+        });
+        None
+    }
+}
+
+/// What is known of the place where a walk starts in the middle of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) base: u32,
+    pub(crate) incarnation: u32,
+    pub(crate) first_sequence: u64,
+    pub(crate) sequence: u64,
+    pub(crate) cuts: Cuts,
+}
+
+/// Bytes in hand, and where they end for good.
+struct Window<'a> {
+    offset: u32,
+    bytes: &'a [u8],
+    limit: u32,
+}
+
+enum Take<'a> {
+    Bytes(&'a [u8]),
+    More(Event),
+    /// Some of these bytes were never written.
+    Beyond,
+}
+
+impl<'a> Window<'a> {
+    /// Exactly `len` bytes at `at`.
+    #[inline]
+    fn take(&self, at: u32, len: u32) -> Take<'a> {
+        if at.checked_add(len).is_none_or(|end| end > self.limit) {
+            return Take::Beyond;
+        }
+        let inside = at
+            .checked_sub(self.offset)
+            .and_then(|start| self.bytes.get(start as usize..start as usize + len as usize));
+        match inside {
+            Some(bytes) => Take::Bytes(bytes),
+            None => Take::More(Event::More { offset: at, len }),
+        }
+    }
+
+    /// At least one and at most `len` bytes at `at`, which all lie before the limit.
+    fn take_some(&self, at: u32, len: u32) -> Take<'a> {
+        if at.checked_add(len).is_none_or(|end| end > self.limit) {
+            return Take::Beyond;
+        }
+        let inside = at
+            .checked_sub(self.offset)
+            .and_then(|start| self.bytes.get(start as usize..))
+            .filter(|bytes| !bytes.is_empty());
+        match inside {
+            Some(bytes) => Take::Bytes(bytes.get(..len as usize).unwrap_or(bytes)),
+            None => Take::More(Event::More { offset: at, len }),
+        }
+    }
+}
