@@ -6,5 +6,7 @@ extern crate alloc;
 
 pub mod checksum;
 pub mod geometry;
+#[cfg(feature = "alloc")]
+pub mod ram;
 pub mod segment;
 pub mod storage;
