@@ -1,1 +1,4 @@
-//! Walstone.
+//! What the tests of the workspace share: storages that fail on purpose, and the checks that every storage must pass.
+
+pub mod conformance;
+pub mod storages;
