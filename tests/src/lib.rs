@@ -1,4 +1,5 @@
 //! What the tests of the workspace share: storages that fail on purpose, and the checks that every storage must pass.
 
 pub mod conformance;
+pub mod medium;
 pub mod storages;

@@ -1,7 +1,10 @@
 //! One line per storage and promise.
 
+use std::ops::ControlFlow;
+
 use walstone_core::ram::RamStorage;
 use walstone_tests::conformance::{check_full, check_shared, check_storage, check_survival, parse_header};
+use walstone_tests::medium::{Limits, Medium, MediumHandle};
 use walstone_tests::storages::counting::Counting;
 use walstone_tests::storages::faulty::Faulty;
 use walstone_tests::storages::gather::GatherStorage;
@@ -68,5 +71,38 @@ fn decorators_change_nothing() {
             |storage| storage,
             |storage| Faulty::new(storage.reboot()),
         );
+    }
+}
+
+/// The image in which nothing pending survived: the first that is shown.
+fn worst(medium: &Medium) -> Medium {
+    let mut worst = None;
+    medium.crash_states(&Limits::default(), &mut |image, _| {
+        worst = Some(image);
+        ControlFlow::Break(())
+    });
+    worst.expect("at least one image")
+}
+
+#[test]
+fn medium() {
+    for geometry in geometries() {
+        let limit = 3 * u64::from(geometry.segment_len()) + 100;
+        for unit in [1, 32, 512, 4096] {
+            let make = || Medium::new(geometry, unit).with_capacity_limit(20 * limit);
+            let small = || Medium::new(geometry, unit).with_capacity_limit(limit);
+            let die = |medium: Medium| medium.after_process_death().remove(0);
+            check_storage(make);
+            check_storage(|| make().lending());
+            check_storage(|| make().write_through());
+            check_full(small);
+            check_survival(make, die, |medium| worst(&medium));
+            check_survival(|| make().write_through(), die, |medium| worst(&medium));
+            check_storage(|| GatherStorage::new(make()));
+            check_storage(|| Counting::new(Faulty::new(make())));
+            check_full(|| GatherStorage::new(small()));
+        }
+        check_storage(|| MediumHandle::new(Medium::new(geometry, 512)));
+        check_shared(|| MediumHandle::new(Medium::new(geometry, 512)));
     }
 }

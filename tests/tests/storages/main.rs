@@ -3,6 +3,7 @@
 
 mod conforms;
 mod decorators;
+mod medium;
 mod ram;
 mod slots;
 
