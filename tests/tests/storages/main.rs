@@ -4,6 +4,7 @@
 mod conforms;
 mod decorators;
 mod medium;
+mod mutants;
 mod ram;
 mod slots;
 
