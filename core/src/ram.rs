@@ -73,10 +73,14 @@ impl RamStorage {
         self.segments.get(&id.0).map(|segment| segment.bytes.as_slice())
     }
 
-    /// The bytes of a segment, to damage them.
+    /// The bytes of a segment, to damage them or to cut them off. From then on, as after
+    /// [`RamStorage::insert`], what was written is what differs from the erased byte: nobody can tell more.
     #[must_use]
     pub fn bytes_mut(&mut self, id: SegmentId) -> Option<&mut [u8]> {
-        self.segments.get_mut(&id.0).map(|segment| segment.bytes.as_mut_slice())
+        let segment = self.segments.get_mut(&id.0)?;
+        segment.written.fill(0);
+        segment.written_end = 0;
+        Some(segment.bytes.as_mut_slice())
     }
 
     /// Puts a segment in place, or in the place of another, as if copied from elsewhere: all its space is

@@ -200,17 +200,16 @@ impl Medium {
         self.segments.get(&id.0).map(|segment| segment.durable.data())
     }
 
-    /// Changes durable and readable bytes of a segment behind the back of the storage. Whether it is there.
+    /// Changes durable and readable bytes of a segment behind the back of the storage, and forgets which
+    /// bytes that read as erased were written. Whether the segment is there.
     pub fn damage(&mut self, id: SegmentId, change: impl Fn(&mut [u8])) -> bool {
         let Some(segment) = self.segments.get_mut(&id.0) else {
             return false;
         };
-        let clean = segment.pending.is_empty();
-        change(Arc::make_mut(&mut segment.durable).data_mut());
-        if clean {
-            segment.live = segment.durable.clone();
-        } else {
-            change(Arc::make_mut(&mut segment.live).data_mut());
+        for side in [&mut segment.durable, &mut segment.live] {
+            let bytes = Arc::make_mut(side);
+            change(bytes.data_mut());
+            bytes.forget_written();
         }
         true
     }

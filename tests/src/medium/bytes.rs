@@ -33,6 +33,11 @@ impl Bytes {
         &self.data
     }
 
+    /// Takes for written only what differs from the erased byte, as after damage or a cut.
+    pub(super) fn forget_written(&mut self) {
+        self.written.fill(0);
+    }
+
     /// For changes that are no writes.
     pub(super) fn data_mut(&mut self) -> &mut [u8] {
         &mut self.data

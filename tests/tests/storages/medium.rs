@@ -415,6 +415,9 @@ fn digests_name_content() {
     assert_eq!(one.digest(), other.digest());
     assert!(other.damage(ONE, |bytes| bytes[4095] ^= 1));
     assert_ne!(one.digest(), other.digest());
+    other.claim(ONE, 4096).unwrap();
+    other.damage(ONE, |bytes| bytes[64..].fill(0));
+    other.write(ONE, 64, &[b"cut off before"]).unwrap();
     one.add_unreadable();
     let with_slot = one.digest();
     one.release(0).unwrap();

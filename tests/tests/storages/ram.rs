@@ -85,6 +85,17 @@ fn the_extent_is_exact_and_sees_damage() {
 }
 
 #[test]
+fn a_tail_that_was_cut_off_can_be_written_again() {
+    let mut ram = ram(plain());
+    ram.claim(ID, 4096).unwrap();
+    ram.write(ID, 64, &[b"kept and cut"]).unwrap();
+    ram.bytes_mut(ID).unwrap()[68..].fill(0);
+    assert_eq!(ram.extent(ID), Ok(68));
+    ram.write(ID, 68, &[b"new"]).unwrap();
+    assert!(ram.write(ID, 67, &[b"x"]).is_err());
+}
+
+#[test]
 fn an_image_is_independent_and_can_be_put_together() {
     let mut ram = ram(plain());
     let mut image = ram.clone();
