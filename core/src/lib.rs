@@ -6,6 +6,8 @@ extern crate alloc;
 
 pub mod checksum;
 pub mod geometry;
+#[cfg(feature = "alloc")]
+pub mod ram;
 pub mod segment;
 pub mod storage;
 pub mod v0;

@@ -1,1 +1,5 @@
-//! Walstone.
+//! What the tests of the workspace share: storages that fail on purpose, and the checks that every storage must pass.
+
+pub mod conformance;
+pub mod medium;
+pub mod storages;

@@ -1,0 +1,589 @@
+//! The crash simulator's storage: for each segment what is durable and which unit writes are not yet, so
+//! that every image which a power loss may leave can be named. Knows nothing of frames.
+//!
+//! Clones share bytes until one of them changes, so that millions of states stay cheap.
+
+mod bytes;
+mod handle;
+mod survivors;
+
+use core::ops::ControlFlow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use walstone_core::geometry::{Geometry, Mark, SegmentId};
+use walstone_core::ram::RamError;
+use walstone_core::storage::{Found, Storage};
+
+use crate::storages::{SimError, gathered};
+use bytes::Bytes;
+
+pub use handle::MediumHandle;
+pub use survivors::{Limits, Outcome, Survival, TornKind};
+
+/// A medium that knows what a loss of power may leave of it.
+#[derive(Clone, Debug)]
+pub struct Medium {
+    geometry: Geometry,
+    /// Writes become durable in aligned blocks of so many bytes, each by itself.
+    unit: u32,
+    lending: bool,
+    write_through: bool,
+    capacity_limit: Option<u64>,
+    segments: BTreeMap<u64, Segment>,
+    /// Unreadable slots, and the bytes each still holds claimed.
+    unreadable: BTreeMap<u32, u64>,
+    /// The bytes of the segment removed last, where a new one shows them.
+    stale: Option<Arc<Bytes>>,
+    write_count: u64,
+    call_count: u64,
+    crash: Option<(u64, Phase)>,
+    crashed: bool,
+    cut: Option<Cut>,
+    syncs_to_failure: Option<u64>,
+}
+
+/// Where in its last call a crash strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing of the call happened.
+    Before,
+    /// A write is pending whole, a create, remove or release is half done, a sync reached nothing.
+    Inside,
+    /// The call did its work and its answer was lost.
+    After,
+}
+
+impl Phase {
+    /// All of them, in order of time.
+    pub const ALL: [Self; 3] = [Self::Before, Self::Inside, Self::After];
+}
+
+#[derive(Clone, Debug)]
+struct Segment {
+    /// Without the pending writes.
+    durable: Arc<Bytes>,
+    /// What reads see.
+    live: Arc<Bytes>,
+    /// In the order of the writes.
+    pending: Arc<Vec<Pending>>,
+    claimed: u32,
+    durable_claimed: u32,
+}
+
+/// The part of one write that falls into one unit.
+#[derive(Clone, Debug)]
+struct Pending {
+    /// Rises over all segments.
+    number: u64,
+    offset: u32,
+    len: u32,
+    write: Arc<[u8]>,
+    /// Where this part starts within `write`.
+    skip: u32,
+    /// A sync of it failed: no later one tries again.
+    lost: bool,
+}
+
+impl Pending {
+    fn bytes(&self) -> &[u8] {
+        &self.write[self.skip as usize..][..self.len as usize]
+    }
+
+    fn overlaps(&self, from: u32, to: u32) -> bool {
+        self.offset < to && from < self.offset + self.len
+    }
+}
+
+/// The call in which the crash fell, where it leaves a choice.
+#[derive(Clone, Debug)]
+enum Cut {
+    Create(SegmentId, Segment),
+    Remove(SegmentId),
+    Release(u32),
+}
+
+impl Medium {
+    /// An empty medium whose writes become durable in aligned blocks of `unit` bytes: 1, or 512, or a page.
+    ///
+    /// # Panics
+    /// Unless `unit` is a power of two that the segment is a multiple of.
+    #[must_use]
+    pub fn new(geometry: Geometry, unit: u32) -> Self {
+        assert!(
+            unit.is_power_of_two() && geometry.segment_len().is_multiple_of(unit),
+            "{unit} bytes are not a unit of this geometry"
+        );
+        Self {
+            geometry,
+            unit,
+            lending: false,
+            write_through: false,
+            capacity_limit: None,
+            segments: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            stale: None,
+            write_count: 0,
+            call_count: 0,
+            crash: None,
+            crashed: false,
+            cut: None,
+            syncs_to_failure: None,
+        }
+    }
+
+    /// Reads lend whole ranges in place of copying what the buffer holds.
+    #[must_use]
+    pub const fn lending(mut self) -> Self {
+        self.lending = true;
+        self
+    }
+
+    /// Every write is durable when it returns, and the extent is not known: a device without a cache.
+    #[must_use]
+    pub const fn write_through(mut self) -> Self {
+        self.write_through = true;
+        self
+    }
+
+    /// Full rather than let all claims together pass `limit` bytes. Unreadable slots keep their claims.
+    #[must_use]
+    pub const fn with_capacity_limit(mut self, limit: u64) -> Self {
+        self.capacity_limit = Some(limit);
+        self
+    }
+
+    /// Makes the `nth` mutating call from now the last one, 1 being the next. Mutating are all calls but
+    /// `segments`, `extent` and `read`.
+    pub const fn crash_after(&mut self, nth: u64, phase: Phase) {
+        self.crash = Some((self.call_count + nth, phase));
+    }
+
+    /// Makes the `nth` sync from now fail, 1 being the next. Its writes stay readable and may or may not
+    /// survive, and later syncs say yes without trying them again.
+    pub const fn fail_sync(&mut self, nth: u64) {
+        self.syncs_to_failure = Some(nth);
+    }
+
+    /// Mutating calls so far.
+    #[must_use]
+    pub const fn call_count(&self) -> u64 {
+        self.call_count
+    }
+
+    /// Whether the crash happened.
+    #[must_use]
+    pub const fn has_crashed(&self) -> bool {
+        self.crashed
+    }
+
+    /// Unit writes that no sync made durable yet.
+    #[must_use]
+    pub fn pending_count(&self) -> usize {
+        self.segments.values().map(|segment| segment.pending.len()).sum()
+    }
+
+    /// The segments, lowest id first.
+    pub fn ids(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.segments.keys().map(|&id| SegmentId(id))
+    }
+
+    /// The bytes of a segment as reads see them.
+    #[must_use]
+    pub fn bytes(&self, id: SegmentId) -> Option<&[u8]> {
+        self.segments.get(&id.0).map(|segment| segment.live.data())
+    }
+
+    /// The bytes of a segment without the pending writes.
+    #[must_use]
+    pub fn durable_bytes(&self, id: SegmentId) -> Option<&[u8]> {
+        self.segments.get(&id.0).map(|segment| segment.durable.data())
+    }
+
+    /// Changes durable and readable bytes of a segment behind the back of the storage, and forgets which
+    /// bytes that read as erased were written. Whether the segment is there.
+    pub fn damage(&mut self, id: SegmentId, change: impl Fn(&mut [u8])) -> bool {
+        let Some(segment) = self.segments.get_mut(&id.0) else {
+            return false;
+        };
+        for side in [&mut segment.durable, &mut segment.live] {
+            let bytes = Arc::make_mut(side);
+            change(bytes.data_mut());
+            bytes.forget_written();
+        }
+        true
+    }
+
+    /// Adds a slot that is listed as unreadable, as a leftover of an earlier life.
+    pub fn add_unreadable(&mut self) {
+        self.leave_unreadable(0);
+    }
+
+    /// What a new process may find when the old one died, power still on: pending writes are seen and
+    /// stay pending, a call that the crash cut short has each of its outcomes.
+    #[must_use]
+    pub fn after_process_death(&self) -> Vec<Self> {
+        self.outcomes().into_iter().map(|(_, medium)| medium).collect()
+    }
+
+    /// A number that is the same for equal content, in every run: for dropping states seen before.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut digest = bytes::Digest::default();
+        for (&id, segment) in &self.segments {
+            digest.number(id);
+            digest.number(u64::from(segment.claimed));
+            segment.durable.digest(&mut digest);
+            if !segment.pending.is_empty() {
+                segment.live.digest(&mut digest);
+            }
+        }
+        for &claimed in self.unreadable.values() {
+            digest.number(!claimed);
+        }
+        if let Some(stale) = &self.stale {
+            stale.digest(&mut digest);
+        }
+        digest.finish()
+    }
+
+    fn leave_unreadable(&mut self, claimed: u64) {
+        let slot = self.unreadable.keys().next_back().map_or(0, |last| last + 1);
+        self.unreadable.insert(slot, claimed);
+    }
+
+    /// Counts a mutating call and lets the crash fall into it if it is the one.
+    fn mutate(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<(), SimError>,
+        inside: impl FnOnce(&mut Self),
+    ) -> Result<(), SimError> {
+        self.powered()?;
+        self.call_count += 1;
+        match self.crash {
+            Some((last, phase)) if last == self.call_count => {
+                match phase {
+                    Phase::Before => {}
+                    Phase::Inside => inside(self),
+                    Phase::After => {
+                        // The answer is what the crash takes away.
+                        let _ = act(self);
+                    }
+                }
+                self.crashed = true;
+                Err(SimError::Crashed)
+            }
+            _ => act(self),
+        }
+    }
+
+    fn powered(&self) -> Result<(), SimError> {
+        if self.crashed { Err(SimError::Crashed) } else { Ok(()) }
+    }
+
+    fn find(&self, id: SegmentId) -> Result<&Segment, SimError> {
+        let found = self.segments.get(&id.0);
+        found.ok_or(SimError::Rule(RamError::NotFound { segment: id }))
+    }
+
+    fn find_mut(&mut self, id: SegmentId) -> Result<&mut Segment, SimError> {
+        let found = self.segments.get_mut(&id.0);
+        found.ok_or(SimError::Rule(RamError::NotFound { segment: id }))
+    }
+
+    fn check_range(&self, offset: u32, len: usize) -> Result<(), SimError> {
+        let segment_len = self.geometry.segment_len();
+        if offset as usize + len > segment_len as usize {
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            return Err(RamError::OutOfBounds {
+                offset,
+                len,
+                segment_len,
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, more: u32) -> Result<(), SimError> {
+        let claimed = self.segments.values().map(|segment| u64::from(segment.claimed));
+        let used = claimed.sum::<u64>() + self.unreadable.values().sum::<u64>();
+        match self.capacity_limit {
+            Some(limit) if used + u64::from(more) > limit => Err(SimError::Full),
+            _ => Ok(()),
+        }
+    }
+
+    /// A new segment as it stands on the medium once its create returned.
+    fn blank(&self, id: SegmentId, header: &[u8]) -> Result<Segment, SimError> {
+        if self.segments.contains_key(&id.0) {
+            return Err(RamError::Exists { segment: id }.into());
+        }
+        let header = gathered(&[header], self.geometry.write_unit());
+        self.check_range(0, header.len())?;
+        let claimed = header.len() as u32;
+        self.check_room(claimed)?;
+        let mut bytes = Bytes::blank(self.geometry, self.stale.as_deref());
+        bytes.put(0, &header);
+        let durable = Arc::new(bytes);
+        Ok(Segment {
+            live: durable.clone(),
+            durable,
+            pending: Arc::default(),
+            claimed,
+            durable_claimed: claimed,
+        })
+    }
+
+    fn take(&mut self, id: SegmentId) -> Result<Segment, SimError> {
+        let taken = self.segments.remove(&id.0);
+        let segment = taken.ok_or(SimError::Rule(RamError::NotFound { segment: id }))?;
+        if self.geometry.erased().is_none() {
+            self.stale = Some(segment.live.clone());
+        }
+        Ok(segment)
+    }
+
+    fn put(&mut self, id: SegmentId, offset: u32, bytes: Vec<u8>) -> Result<(), SimError> {
+        let (geometry, unit) = (self.geometry, self.unit);
+        self.find(id)?;
+        self.check_range(offset, bytes.len())?;
+        let mut number = self.write_count;
+        let segment = self.find_mut(id)?;
+        let end = offset + bytes.len() as u32;
+        if !offset.is_multiple_of(geometry.write_unit()) {
+            let unit = geometry.write_unit();
+            return Err(RamError::Unaligned { offset, unit }.into());
+        }
+        if end > segment.claimed {
+            let claimed = segment.claimed;
+            return Err(RamError::NotClaimed { end, claimed }.into());
+        }
+        if let Some(offset) = segment.live.first_written(offset, end) {
+            return Err(RamError::Overwritten { segment: id, offset }.into());
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        Arc::make_mut(&mut segment.live).put(offset, &bytes);
+        let write: Arc<[u8]> = bytes.into();
+        let pending = Arc::make_mut(&mut segment.pending);
+        let mut at = offset;
+        while at < end {
+            let next = end.min((at / unit + 1) * unit);
+            pending.push(Pending {
+                number,
+                offset: at,
+                len: next - at,
+                write: write.clone(),
+                skip: at - offset,
+                lost: false,
+            });
+            number += 1;
+            at = next;
+        }
+        self.write_count = number;
+        Ok(())
+    }
+
+    fn sync_now(&mut self, to: Mark) -> Result<(), SimError> {
+        self.check_range(to.end, 0)?;
+        let rewrites = self.geometry.erased().is_none();
+        self.find(to.segment)?;
+        let fails = match &mut self.syncs_to_failure {
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            None => false,
+        };
+        let segment = self.find_mut(to.segment)?;
+        if fails {
+            let pending = Arc::make_mut(&mut segment.pending);
+            pending.iter_mut().for_each(|write| write.lost = true);
+            self.syncs_to_failure = None;
+            return Err(SimError::SyncFailed);
+        }
+        segment.persist(rewrites, |write| write.offset < to.end && !write.lost);
+        segment.durable_claimed = segment.claimed;
+        Ok(())
+    }
+}
+
+impl Segment {
+    /// Makes durable the pending writes that `reaches` names, and earlier ones of the same bytes.
+    fn persist(&mut self, rewrites: bool, reaches: impl Fn(&Pending) -> bool) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut reached: Vec<bool> = self.pending.iter().map(&reaches).collect();
+        if rewrites {
+            // An older write that stayed pending would hide a newer one that is durable.
+            for newer in (0..reached.len()).rev() {
+                let end = self.pending[newer].offset + self.pending[newer].len;
+                for older in 0..newer {
+                    let hides = self.pending[older].overlaps(self.pending[newer].offset, end);
+                    reached[older] |= reached[newer] && hides;
+                }
+            }
+        }
+        if reached.iter().all(|&reached| reached) {
+            self.durable = self.live.clone();
+            self.pending = Arc::default();
+            return;
+        }
+        let durable = Arc::make_mut(&mut self.durable);
+        let mut reached = reached.into_iter();
+        Arc::make_mut(&mut self.pending).retain(|write| {
+            let persists = reached.next() == Some(true);
+            if persists {
+                durable.put(write.offset, write.bytes());
+            }
+            !persists
+        });
+    }
+}
+
+impl Storage for Medium {
+    type Error = SimError;
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn segments(&mut self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), SimError> {
+        self.powered()?;
+        let whole = self.segments.keys().map(|&id| Found::Segment(SegmentId(id)));
+        let unreadable = self.unreadable.keys().map(|&slot| Found::Unreadable { slot });
+        for found in unreadable.chain(whole) {
+            if visit(found).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, id: SegmentId, header: &[u8]) -> Result<(), SimError> {
+        self.mutate(
+            |medium| {
+                let segment = medium.blank(id, header)?;
+                medium.segments.insert(id.0, segment);
+                Ok(())
+            },
+            |medium| {
+                let segment = medium.blank(id, header);
+                medium.cut = segment.ok().map(|segment| Cut::Create(id, segment));
+            },
+        )
+    }
+
+    fn claim(&mut self, id: SegmentId, end: u32) -> Result<(), SimError> {
+        self.mutate(
+            |medium| {
+                let through = medium.write_through;
+                medium.check_range(end, 0)?;
+                let more = end.saturating_sub(medium.find(id)?.claimed);
+                if more > 0 {
+                    medium.check_room(more)?;
+                    let segment = medium.find_mut(id)?;
+                    segment.claimed = end;
+                    if through {
+                        segment.durable_claimed = end;
+                    }
+                }
+                Ok(())
+            },
+            |_| (),
+        )
+    }
+
+    fn extent(&mut self, id: SegmentId) -> Result<u32, SimError> {
+        self.powered()?;
+        let segment = self.find(id)?;
+        if self.write_through {
+            return Ok(self.geometry.segment_len());
+        }
+        Ok(segment.live.extent())
+    }
+
+    fn read<'a>(&'a mut self, id: SegmentId, offset: u32, len: u32, buf: &'a mut [u8]) -> Result<&'a [u8], SimError> {
+        self.powered()?;
+        let segment = self.find(id)?;
+        self.check_range(offset, len as usize)?;
+        let bytes = &segment.live.data()[offset as usize..][..len as usize];
+        if self.lending {
+            return Ok(bytes);
+        }
+        let len = bytes.len().min(buf.len());
+        let filled = &mut buf[..len];
+        filled.copy_from_slice(&bytes[..len]);
+        Ok(filled)
+    }
+
+    fn write(&mut self, id: SegmentId, offset: u32, parts: &[&[u8]]) -> Result<(), SimError> {
+        let bytes = gathered(parts, self.geometry.write_unit());
+        let torn = bytes.clone();
+        self.mutate(
+            |medium| {
+                medium.put(id, offset, bytes)?;
+                if medium.write_through {
+                    let rewrites = medium.geometry.erased().is_none();
+                    medium.find_mut(id)?.persist(rewrites, |_| true);
+                }
+                Ok(())
+            },
+            |medium| {
+                // A refused write changes nothing.
+                let _ = medium.put(id, offset, torn);
+            },
+        )
+    }
+
+    fn hand_over(&mut self, to: Mark) -> Result<(), SimError> {
+        self.mutate(
+            |medium| {
+                medium.find(to.segment)?;
+                medium.check_range(to.end, 0)
+            },
+            |_| (),
+        )
+    }
+
+    fn sync(&mut self, to: Mark) -> Result<(), SimError> {
+        self.mutate(|medium| medium.sync_now(to), |_| ())
+    }
+
+    fn settle(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), SimError> {
+        self.mutate(
+            |medium| {
+                let rewrites = medium.geometry.erased().is_none();
+                medium.check_range(to, 0)?;
+                let segment = medium.find_mut(id)?;
+                segment.persist(rewrites, |write| write.overlaps(from, to));
+                segment.durable_claimed = segment.claimed;
+                Ok(())
+            },
+            |_| (),
+        )
+    }
+
+    fn remove(&mut self, id: SegmentId) -> Result<(), SimError> {
+        self.mutate(
+            |medium| medium.take(id).map(drop),
+            |medium| medium.cut = medium.find(id).is_ok().then_some(Cut::Remove(id)),
+        )
+    }
+
+    fn release(&mut self, slot: u32) -> Result<(), SimError> {
+        self.mutate(
+            |medium| {
+                let released = medium.unreadable.remove(&slot);
+                released.map(drop).ok_or(SimError::Rule(RamError::NoSlot { slot }))
+            },
+            |medium| {
+                let known = medium.unreadable.contains_key(&slot);
+                medium.cut = known.then_some(Cut::Release(slot));
+            },
+        )
+    }
+}
