@@ -1,21 +1,21 @@
 //! The log on a storage that answers at once: performs the steps that the region and the recovery ask for.
 //! Takes no decision of its own.
 
-use core::ops::RangeBounds;
+use core::ops::{ControlFlow, RangeBounds};
 
 use crate::batch::{Batch, Heads};
 use crate::capacity::{Buffer, Capacity};
 use crate::error::{Error, PoisonCause};
 use crate::examine;
-use crate::geometry::{Mark, SegmentId};
+use crate::geometry::Mark;
 use crate::media;
 use crate::reads::{Position, Reads};
 use crate::record::{EncodedHead, Head, NewRecord, Void, clamp_voids};
 use crate::recover::{Failure, Need, Options, Recovery};
-use crate::region::{Control, Goal, Refusal, Region, Room, Session, Step};
-use crate::report::Report;
+use crate::region::{Goal, Refusal, Region, Room, Step};
+use crate::report::{Report, Tail};
 use crate::segment::layout::{Layout, Purpose};
-use crate::storage::{Fault, Storage, StorageError};
+use crate::storage::{Fault, Found, Storage, StorageError};
 use crate::voids::{self, Cover};
 
 /// An append, as far as it went: *written*, not yet durable.
@@ -99,39 +99,8 @@ impl<'w, S: Storage> Log<'w, S> {
         let geometry = storage.geometry();
         let (room, mut buffer) = Room::new(capacity, Layout::new(geometry));
         let mut recovery = Recovery::new(options, geometry, room, read_only);
-        let fail = |failure| failed(failure, geometry);
-        loop {
-            match recovery.need() {
-                Need::Nothing => break,
-                Need::List => {
-                    storage
-                        .segments(&mut |found| recovery.found(found))
-                        .map_err(Error::Storage)?;
-                    recovery.listed().map_err(fail)?;
-                }
-                Need::Read { id, offset, min, len } => {
-                    let bytes = media::read(&mut storage, buffer.whole(), id, offset, min, len)?;
-                    recovery.read(bytes).map_err(fail)?;
-                }
-                Need::Extent { id } => {
-                    let extent = storage.extent(id).map_err(Error::Storage)?;
-                    recovery.extent(extent).map_err(fail)?;
-                }
-                Need::Settle { id, from, to } => {
-                    storage.settle(id, from, to).map_err(Error::Storage)?;
-                    recovery.changed();
-                }
-                Need::Remove { id } => {
-                    storage.remove(id).map_err(Error::Storage)?;
-                    recovery.changed();
-                }
-                Need::Release { slot } => {
-                    storage.release(slot).map_err(Error::Storage)?;
-                    recovery.changed();
-                }
-            }
-        }
-        let (region, report) = recovery.finish().map_err(fail)?;
+        drive(&mut storage, buffer.whole(), &mut recovery)?;
+        let (region, report) = recovery.finish().map_err(|failure| failed(failure, geometry))?;
         Ok(Self {
             region,
             storage,
@@ -142,36 +111,71 @@ impl<'w, S: Storage> Log<'w, S> {
         })
     }
 
-    /// Makes the region on a storage without segments. On return it is durable.
+    /// Makes the region on a storage that holds none. On return it is durable.
     ///
     /// Power loss: there is a region or [`Log::open`] says [`Error::NoRegion`], and this may be tried again.
     ///
     /// # Errors
-    /// [`Error::RegionExists`] where an open would find one; [`Error::Full`]; [`Error::Storage`].
-    pub fn create(mut storage: S, mut capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
+    /// [`Error::RegionExists`] where an open would find one; what else [`Log::open`] says of what is there, which is
+    /// left alone; [`Error::Full`]; [`Error::Storage`].
+    pub fn create(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
+        Self::ensure(storage, capacity, options, true)
+    }
+
+    /// Opens the region, or makes it where there is none.
+    ///
+    /// # Errors
+    /// As [`Log::open`] and [`Log::create`].
+    pub fn open_or_create(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
+        Self::ensure(storage, capacity, options, false)
+    }
+
+    fn ensure(mut storage: S, capacity: Capacity<'w>, options: Options, only_new: bool) -> Result<Self, Error<S::Error>> {
         let geometry = storage.geometry();
-        // What an interrupted create left is removed; anything that was ever a region is not touched.
-        let mut next_id = 1;
+        let (room, mut buffer) = Room::new(capacity, Layout::new(geometry));
+        let mut recovery = Recovery::new(options, geometry, room, only_new);
+        drive(&mut storage, buffer.whole(), &mut recovery)?;
+        if !recovery.is_absent() {
+            if only_new {
+                return Err(Error::RegionExists);
+            }
+            let (region, report) = recovery.finish().map_err(|failure| failed(failure, geometry))?;
+            return Ok(Self {
+                region,
+                storage,
+                buffer,
+                report,
+                read_only: false,
+                closed: false,
+            });
+        }
+        // What is there was never a region: an interrupted create left it.
+        let (room, first) = recovery.into_room();
         loop {
             let mut leftover = None;
             let mut visit = |found| {
                 leftover = Some(found);
-                core::ops::ControlFlow::Break(())
+                ControlFlow::Break(())
             };
             storage.segments(&mut visit).map_err(Error::Storage)?;
             match leftover {
                 None => break,
-                Some(crate::storage::Found::Unreadable { slot }) => storage.release(slot).map_err(Error::Storage)?,
-                Some(crate::storage::Found::Segment(id)) => {
-                    media::blank_region(&mut storage, &mut capacity, options)?;
-                    storage.remove(id).map_err(Error::Storage)?;
-                    next_id = next_id.max(id.0.saturating_add(1));
-                }
+                Some(Found::Unreadable { slot }) => storage.release(slot).map_err(Error::Storage)?,
+                Some(Found::Segment(id)) => storage.remove(id).map_err(Error::Storage)?,
             }
         }
-        let (room, buffer) = Room::new(capacity, Layout::new(geometry));
-        let region = Region::new(options, geometry, room, SegmentId(next_id));
-        let report = region.report_new();
+        let region = Region::new(options, geometry, room, first);
+        let report = Report {
+            region: options.region,
+            geometry,
+            newest: first,
+            segments: 1,
+            tail: Tail::New,
+            last_sequence: 0,
+            settled_bytes: 0,
+            removed_segments: 0,
+            released_slots: 0,
+        };
         let mut log = Self {
             region,
             storage,
@@ -180,47 +184,8 @@ impl<'w, S: Storage> Log<'w, S> {
             read_only: false,
             closed: false,
         };
-        let id = SegmentId(next_id);
-        let header = log.region.header_of(id).encode(options.checksum);
-        log.storage.create(id, &header)?;
-        let mark = {
-            let region = &mut log.region;
-            let needed = region.control_len(Control::FirstManifest);
-            let out = log
-                .buffer
-                .at_least(needed)
-                .ok_or(Error::BufferTooSmall { needed })?;
-            let offset = region.layout.frames_start();
-            let len = region.build(Control::FirstManifest, offset, out);
-            let end = region.layout.claim_for(offset + len as u32);
-            log.storage.claim(id, end)?;
-            let frame = out.get(..len).unwrap_or_default();
-            log.storage.write(id, offset, &[frame]).map_err(Error::Storage)?;
-            region.claimed(id, end);
-            region.control_written(Control::FirstManifest, offset, len as u32);
-            Mark {
-                segment: id,
-                end: region.active.tail,
-            }
-        };
-        log.storage.sync(mark).map_err(Error::Storage)?;
-        log.region.synced(mark);
+        log.run(Goal::Begin)?;
         Ok(log)
-    }
-
-    /// Opens the region, or makes it where there is none.
-    ///
-    /// # Errors
-    /// As [`Log::open`] and [`Log::create`].
-    pub fn open_or_create(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>>
-    where
-        S: Clone,
-        Capacity<'w>: Clone,
-    {
-        match Self::open(storage.clone(), capacity.clone(), options) {
-            Err(Error::NoRegion) => Self::create(storage, capacity, options),
-            other => other,
-        }
     }
 
     fn writable(&self) -> Result<(), Error<S::Error>> {
@@ -325,10 +290,10 @@ impl<'w, S: Storage> Log<'w, S> {
             crc: self.region.checksum.extend(crc, record.value),
             with_epoch: false,
         };
-        let at = self.place(shape, 1, Purpose::User)?;
-        self.write_frame(at, shape, [head, record.value])?;
-        let appended = self.appended(at, 1);
-        self.region.record_written(record.table, record.index, at.offset);
+        let offset = self.place(shape, 1, Purpose::User)?;
+        let position = self.write_frame(offset, shape, [head, record.value])?;
+        let appended = self.appended(position, 1);
+        self.region.record_written(record.table, record.index, offset);
         Ok(appended)
     }
 
@@ -363,15 +328,14 @@ impl<'w, S: Storage> Log<'w, S> {
         let count = batch.records();
         let purpose = if count == 0 { Purpose::Void } else { Purpose::User };
         if batch.deletions() == 0 {
-            let at = self.place(shape, count, purpose)?;
-            self.write_frame(at, shape, [batch.payload(), &[]])?;
-            let appended = self.appended(at, count);
-            self.note(batch.entries(), at.offset);
+            let offset = self.place(shape, count, purpose)?;
+            let position = self.write_frame(offset, shape, [batch.payload(), &[]])?;
+            let appended = self.appended(position, count);
+            self.note(batch.entries(), offset);
             return Ok(appended);
         }
-        // Rotation may use the buffer, so the payload is copied behind it.
         self.voids_fit(batch)?;
-        let at = self.place(shape, count, purpose)?;
+        let offset = self.place(shape, count, purpose)?;
         let needed = batch.payload_len();
         let copy = self
             .buffer
@@ -386,14 +350,14 @@ impl<'w, S: Storage> Log<'w, S> {
         shape.crc = self.region.checksum.of(copy);
         // The buffer stays as it is until it is noted.
         let buffer = core::mem::replace(&mut self.buffer, Buffer::Lent(&mut []));
-        let written = self.write_frame(at, shape, [buffer.as_slice().get(..needed).unwrap_or_default(), &[]]);
-        let appended = self.appended(at, count);
-        if written.is_ok() {
-            let entries = buffer.as_slice().get(batch.entries_start()..needed);
-            self.note(entries.unwrap_or_default(), at.offset);
+        let payload = buffer.as_slice().get(..needed).unwrap_or_default();
+        let written = self.write_frame(offset, shape, [payload, &[]]);
+        let appended = written.map(|position| self.appended(position, count));
+        if appended.is_ok() {
+            self.note(payload.get(batch.entries_start()..).unwrap_or_default(), offset);
         }
         self.buffer = buffer;
-        written.map(|()| appended)
+        appended
     }
 
     /// Deletes the records of `table` up to `sequence`, that one included, as far as they were given. On return
@@ -441,9 +405,9 @@ impl<'w, S: Storage> Log<'w, S> {
             crc: self.region.checksum.of(head),
             with_epoch: false,
         };
-        let at = self.place(shape, 0, Purpose::Void)?;
-        self.write_frame(at, shape, [head, &[]])?;
-        let appended = self.appended(at, 0);
+        let offset = self.place(shape, 0, Purpose::Void)?;
+        let position = self.write_frame(offset, shape, [head, &[]])?;
+        let appended = self.appended(position, 0);
         self.region.void_written(void);
         Ok(appended)
     }
@@ -490,29 +454,181 @@ impl<'w, S: Storage> Log<'w, S> {
         }
     }
 
-    fn place(&mut self, shape: Shape, count: u32, purpose: Purpose) -> Result<At, Error<S::Error>> {
-        self.writable()?;
+    fn place(&mut self, shape: Shape, count: u32, purpose: Purpose) -> Result<u32, Error<S::Error>> {
         if self.region.next_sequence.checked_add(u64::from(count)).is_none() {
             return Err(Error::SequenceExhausted);
         }
-        let offset = self.run(Goal::Append {
+        self.run(Goal::Append {
             payload_len: shape.payload_len,
             purpose,
-        })?;
-        Ok(At { offset, check: 0 })
+        })
     }
 
-    fn write_frame(&mut self, at: At, shape: Shape, payload: [&[u8]; 2]) -> Result<(), Error<S::Error>> {
+    fn write_frame(&mut self, offset: u32, shape: Shape, payload: [&[u8]; 2]) -> Result<Position, Error<S::Error>> {
+        let active = &self.region.active;
+        let segment = active.id;
         let header = self
             .region
             .batch_header(shape.payload_len, shape.crc, shape.with_epoch)
-            .encode(&self.region.active.binding, at.offset);
-        self.check = crate::wire::u32_at(&header, 20..24).unwrap_or_default();
-        let written = self
-            .storage
-            .write(self.region.active.id, at.offset, &[&header, payload[0], payload[1]]);
+            .encode(&active.binding, offset);
+        let written = self.storage.write(segment, offset, &[&header, payload[0], payload[1]]);
         self.checked(written, PoisonCause::Write)?;
-        self.region.batch_written(at.offset, shape.payload_len);
-        Ok(())
+        self.region.batch_written(offset, shape.payload_len);
+        Ok(Position::of(segment, offset, &header))
+    }
+
+    fn appended(&self, position: Position, count: u32) -> Appended {
+        let first = self.region.next_sequence;
+        Appended {
+            first,
+            last: first + u64::from(count) - 1,
+            position,
+            mark: self.written_mark(),
+        }
+    }
+
+    /// Takes the written entries of the batch at `offset` into the state.
+    fn note(&mut self, entries: &[u8], offset: u32) {
+        for head in Heads::new(entries).flatten() {
+            match head {
+                Head::User { table, index, .. } => self.region.record_written(table, index, offset),
+                Head::Void(void) => self.region.void_written(void),
+            }
+        }
+    }
+
+    /// Makes everything written durable, then removes what was reclaimed.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where a sync failed: the log is poisoned, nothing written since the last sync may be relied
+    /// on, and no later call says otherwise. [`Error::Poisoned`]; [`Error::ReadOnly`]; [`Error::Closed`].
+    pub fn sync(&mut self) -> Result<(), Error<S::Error>> {
+        self.writable()?;
+        self.run(Goal::Sync).map(drop)
+    }
+
+    /// Hands everything written over to the storage's next owner, so that it survives the death of the process.
+    ///
+    /// # Errors
+    /// As [`Log::sync`].
+    pub fn hand_over(&mut self) -> Result<(), Error<S::Error>> {
+        self.writable()?;
+        if let Some(cause) = self.region.poisoned {
+            return Err(Error::Poisoned(cause));
+        }
+        let handed = self.storage.hand_over(self.written_mark());
+        self.checked(handed, PoisonCause::HandOver)
+    }
+
+    /// Gives up segments without a live record: begins a new segment whose manifest omits them, and removes them
+    /// once it is durable. Does nothing where there is none. The segment that is appended to is never given up.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn reclaim(&mut self) -> Result<(), Error<S::Error>> {
+        self.writable()?;
+        self.run(Goal::Reclaim).map(drop)
+    }
+
+    /// Makes everything durable and writes down that it is; a second close, and one without a write since the
+    /// open, writes nothing. The log takes no more writes; reading goes on.
+    ///
+    /// # Errors
+    /// As [`Log::sync`]; the log is closed even so.
+    pub fn close(&mut self) -> Result<(), Error<S::Error>> {
+        if self.closed || self.read_only {
+            return Ok(());
+        }
+        let closed = self.run(Goal::Close).map(drop);
+        self.closed = true;
+        closed
+    }
+
+    /// Reads records of one table, or of all where `table` is `None`, with sequences in `range`, by rising sequence.
+    pub fn read(&mut self, table: Option<u64>, range: impl RangeBounds<u64>) -> Reads<'_, 'w, S> {
+        Reads::new(self, table, range)
+    }
+
+    /// What the open found and did.
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The storage.
+    pub const fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// The storage, for hosts that do I/O of their own beside the log. Writing to its segments breaks the log.
+    pub const fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// Ends the log without closing it.
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+
+    /// The last sequence given; 0 before the first.
+    pub const fn last_sequence(&self) -> u64 {
+        self.region.next_sequence - 1
+    }
+
+    /// Why the log refuses writes, if it does.
+    pub const fn poisoned(&self) -> Option<PoisonCause> {
+        self.region.poisoned
+    }
+
+    /// Up to where the newest segment is written.
+    pub const fn written_mark(&self) -> Mark {
+        Mark {
+            segment: self.region.active.id,
+            end: self.region.active.tail,
+        }
+    }
+
+    /// Up to where the log is durable; every older segment is.
+    pub const fn durable_mark(&self) -> Mark {
+        Mark {
+            segment: self.region.active.id,
+            end: self.region.active.durable,
+        }
+    }
+}
+
+/// Performs what a recovery asks for until it needs nothing more.
+fn drive<S: Storage>(storage: &mut S, buffer: &mut [u8], recovery: &mut Recovery<'_>) -> Result<(), Error<S::Error>> {
+    let geometry = storage.geometry();
+    let fail = |failure| failed(failure, geometry);
+    loop {
+        match recovery.need() {
+            Need::Nothing => return Ok(()),
+            Need::List => {
+                storage
+                    .segments(&mut |found| recovery.found(found))
+                    .map_err(Error::Storage)?;
+                recovery.listed().map_err(fail)?;
+            }
+            Need::Read { id, offset, min, len } => {
+                let read = |bytes: &[u8]| recovery.read(bytes);
+                media::with_bytes(storage, buffer, (id, offset), (min, len), read)?.map_err(fail)?;
+            }
+            Need::Extent { id } => {
+                let extent = storage.extent(id).map_err(Error::Storage)?;
+                recovery.extent(extent).map_err(fail)?;
+            }
+            Need::Settle { id, from, to } => {
+                storage.settle(id, from, to).map_err(Error::Storage)?;
+                recovery.changed();
+            }
+            Need::Remove { id } => {
+                storage.remove(id).map_err(Error::Storage)?;
+                recovery.changed();
+            }
+            Need::Release { slot } => {
+                storage.release(slot).map_err(Error::Storage)?;
+                recovery.changed();
+            }
+        }
     }
 }

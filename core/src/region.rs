@@ -323,7 +323,9 @@ impl<'w> Region<'w> {
                 if self.incarnation == u32::MAX {
                     return Err(Refusal::IncarnationExhausted);
                 }
-                Ok(self.write(at, Control::Resume { from }))
+                // Claims of a session that did not sync are forgotten.
+                let write = self.write(at, Control::Resume { from });
+                Ok(self.claim_step(at, 0, Purpose::Resume).unwrap_or(write))
             }
             Session::Successor => {
                 if self.incarnation == u32::MAX {
@@ -376,18 +378,17 @@ impl<'w> Region<'w> {
         let Some(offset) = self.layout.place(self.active.tail, payload_len, purpose) else {
             return self.rotate(purpose == Purpose::User);
         };
-        if purpose == Purpose::User {
-            let end = self
-                .layout
-                .claim_for(self.layout.frame_after(offset, payload_len));
-            if end > self.active.claimed {
-                return Ok(Step::Claim {
-                    id: self.active.id,
-                    end,
-                });
-            }
-        }
-        Ok(Step::Ready { offset })
+        let ready = Step::Ready { offset };
+        Ok(self.claim_step(offset, payload_len, purpose).unwrap_or(ready))
+    }
+
+    /// Claims the space of a frame, and of those of later purposes behind it.
+    fn claim_step(&self, offset: u32, payload_len: u32, purpose: Purpose) -> Option<Step> {
+        let end = self.layout.frame_after(offset, payload_len) + self.layout.room_behind(purpose);
+        (end > self.active.claimed).then_some(Step::Claim {
+            id: self.active.id,
+            end,
+        })
     }
 
     /// From the first append on a spare is in hand. Its slack is claimed once, when it is new.
