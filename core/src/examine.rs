@@ -12,7 +12,12 @@ pub(crate) fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &R
     let Some(segment) = region.segments.as_slice().get(at).copied() else {
         return false;
     };
-    let after = region.segments.as_slice().iter().skip(at + 1).find(|other| other.is_listed());
+    let after = region
+        .segments
+        .as_slice()
+        .iter()
+        .skip(at + 1)
+        .find(|other| other.is_listed());
     let next = after.map_or(region.active.first_sequence, |other| other.first_sequence);
     if segment.first_sequence == next {
         return true;

@@ -332,7 +332,8 @@ impl SealFacts<'_> {
 
     /// The most tables that a seal frame of `frame_len` bytes can state.
     pub(crate) const fn max_tables(frame_len: u32) -> usize {
-        (frame_len as usize).saturating_sub(frame::HEADER_LEN + SEAL_HEAD_LEN + SEAL_CUT_LEN * MAX_CUTS) / SEAL_TABLE_LEN
+        (frame_len as usize).saturating_sub(frame::HEADER_LEN + SEAL_HEAD_LEN + SEAL_CUT_LEN * MAX_CUTS)
+            / SEAL_TABLE_LEN
     }
 }
 

@@ -95,7 +95,12 @@ impl<'w, S: Storage> Log<'w, S> {
         Self::recover(storage, capacity, options, true)
     }
 
-    fn recover(mut storage: S, capacity: Capacity<'w>, options: Options, read_only: bool) -> Result<Self, Error<S::Error>> {
+    fn recover(
+        mut storage: S,
+        capacity: Capacity<'w>,
+        options: Options,
+        read_only: bool,
+    ) -> Result<Self, Error<S::Error>> {
         let geometry = storage.geometry();
         let (room, mut buffer) = Room::new(capacity, Layout::new(geometry));
         let mut recovery = Recovery::new(options, geometry, room, read_only);
@@ -130,7 +135,12 @@ impl<'w, S: Storage> Log<'w, S> {
         Self::ensure(storage, capacity, options, false)
     }
 
-    fn ensure(mut storage: S, capacity: Capacity<'w>, options: Options, only_new: bool) -> Result<Self, Error<S::Error>> {
+    fn ensure(
+        mut storage: S,
+        capacity: Capacity<'w>,
+        options: Options,
+        only_new: bool,
+    ) -> Result<Self, Error<S::Error>> {
         let geometry = storage.geometry();
         let (room, mut buffer) = Room::new(capacity, Layout::new(geometry));
         let mut recovery = Recovery::new(options, geometry, room, only_new);

@@ -192,4 +192,3 @@ pub(crate) fn with_footer<S: Storage, R>(
     });
     Ok(footer.as_ref().map(look))
 }
-

@@ -10,8 +10,8 @@ use core::fmt;
 use core::mem;
 use core::ops::{ControlFlow, Range};
 
-use crate::geometry::{Geometry, Mark, SegmentId};
-use crate::storage::{Fault, Found, Storage, StorageError};
+use crate::{Fault, Found, Storage, StorageError};
+use crate::{Geometry, Mark, SegmentId};
 
 /// The segments of one region in memory. Reads lend.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use crate::checksum::Checksum;
 use crate::facts::{Cuts, Retained, State};
 use crate::frame::{Binding, Kind};
 use crate::geometry::{Geometry, SegmentId};
-use crate::region::{Active, Region, Room, Session, Spare, TailFound, first_step};
+use crate::region::{Active, Region, Room, Spare, TailFound, first_step};
 use crate::report::{Corruption, Reason, Report, Tail};
 use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::header;
@@ -45,12 +45,27 @@ pub(crate) enum Need {
     /// A listing, told to [`Recovery::found`].
     List,
     /// Bytes of a segment: at least `min`, at best `len`.
-    Read { id: SegmentId, offset: u32, min: u32, len: u32 },
+    Read {
+        id: SegmentId,
+        offset: u32,
+        min: u32,
+        len: u32,
+    },
     /// The extent of a segment.
-    Extent { id: SegmentId },
-    Settle { id: SegmentId, from: u32, to: u32 },
-    Remove { id: SegmentId },
-    Release { slot: u32 },
+    Extent {
+        id: SegmentId,
+    },
+    Settle {
+        id: SegmentId,
+        from: u32,
+        to: u32,
+    },
+    Remove {
+        id: SegmentId,
+    },
+    Release {
+        slot: u32,
+    },
     /// Nothing: [`Recovery::finish`] gives the region.
     Nothing,
 }
@@ -412,12 +427,7 @@ impl<'w> Recovery<'w> {
             (Why::Probe, _) => {
                 // Prepared, never begun, or damaged: judged when the newest segment is known.
                 match at.checked_sub(1) {
-                    Some(at) => {
-                        self.phase = Phase::Open {
-                            at,
-                            why: Why::Probe,
-                        }
-                    }
+                    Some(at) => self.phase = Phase::Open { at, why: Why::Probe },
                     None => self.above(0),
                 }
                 Ok(())
@@ -486,7 +496,11 @@ impl<'w> Recovery<'w> {
             && let Some(slot) = self.spares.iter_mut().find(|slot| slot.is_none())
             && let Some(binding) = self.binding
         {
-            *slot = Some(Spare { id, binding, claimed: 0 });
+            *slot = Some(Spare {
+                id,
+                binding,
+                claimed: 0,
+            });
         }
     }
 
@@ -607,7 +621,14 @@ impl<'w> Recovery<'w> {
             region: self.options.region,
             geometry: self.geometry,
             newest: newest.id,
-            segments: self.room.segments.as_slice().iter().filter(|segment| segment.is_listed()).count() as u32 + 1,
+            segments: self
+                .room
+                .segments
+                .as_slice()
+                .iter()
+                .filter(|segment| segment.is_listed())
+                .count() as u32
+                + 1,
             tail,
             last_sequence: newest.next_sequence - 1,
             settled_bytes: self.settled,

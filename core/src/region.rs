@@ -39,7 +39,11 @@ pub(crate) enum Step {
     /// Claim space.
     Claim { id: SegmentId, end: u32 },
     /// Build this control frame and write it at `offset`.
-    Write { id: SegmentId, offset: u32, control: Control },
+    Write {
+        id: SegmentId,
+        offset: u32,
+        control: Control,
+    },
     /// Sync.
     Sync(Mark),
     /// Settle what was recovered.
@@ -365,8 +369,11 @@ impl<'w> Region<'w> {
     }
 
     fn spare_end(&self, slack: usize) -> u32 {
-        let needed = self.manifest_frame_len(1, slack).min(self.layout.max_manifest_len() as usize) as u32;
-        self.layout.claim_for(self.layout.frame_at(self.layout.frames_start() + needed))
+        let needed = self
+            .manifest_frame_len(1, slack)
+            .min(self.layout.max_manifest_len() as usize) as u32;
+        self.layout
+            .claim_for(self.layout.frame_at(self.layout.frames_start() + needed))
     }
 
     fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
@@ -507,7 +514,12 @@ impl<'w> Region<'w> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
-        if self.segments.as_slice().iter().any(|segment| segment.state() == State::Dead) {
+        if self
+            .segments
+            .as_slice()
+            .iter()
+            .any(|segment| segment.state() == State::Dead)
+        {
             return self.rotate(false);
         }
         let step = if self.segments.as_slice().iter().any(|segment| !segment.is_listed()) || self.abandoned.is_some() {
@@ -806,10 +818,21 @@ const NO_SEGMENT: SegmentId = SegmentId(0);
 const SPARE_SLACK: usize = 64;
 
 /// Where a session begins behind what a walk over the newest segment found.
-pub(crate) fn first_step(layout: Layout, erased: Option<u8>, base: u32, incarnation: u32, cuts: &Cuts, tail: TailFound) -> Session {
+pub(crate) fn first_step(
+    layout: Layout,
+    erased: Option<u8>,
+    base: u32,
+    incarnation: u32,
+    cuts: &Cuts,
+    tail: TailFound,
+) -> Session {
     let (from, at) = match tail {
         TailFound::Sealed => return Session::Successor,
-        TailFound::End { offset, dirty_end, closed } => {
+        TailFound::End {
+            offset,
+            dirty_end,
+            closed,
+        } => {
             let unclean = !closed && erased.is_some();
             let dirty_end = if erased.is_some() { dirty_end } else { offset };
             (offset, layout.resume_at(dirty_end, unclean))

@@ -5,7 +5,9 @@
 //! log, a look ahead over the rest of the segment decides between a resume frame that continues the log, a
 //! clean end, a torn tail, and damage to bytes that a later watermark proves durable.
 
-use crate::facts::{Cut, Cuts, MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, Retained, decode_retained, decode_void};
+use crate::facts::{
+    Cut, Cuts, MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, Retained, decode_retained, decode_void,
+};
 use crate::frame::{self, Binding, Header, HeaderError, Kind};
 use crate::geometry::SegmentId;
 use crate::record::{Head, MAX_HEAD_LEN, Void};
@@ -56,7 +58,11 @@ pub(crate) enum End {
     /// What stands in `offset..dirty_end` was never acknowledged as durable. `sealed`: a seal is among it.
     Torn { offset: u32, dirty_end: u32, sealed: bool },
     /// The footer, verified; the log goes on in `successor`.
-    Sealed { offset: u32, end: u32, successor: SegmentId },
+    Sealed {
+        offset: u32,
+        end: u32,
+        successor: SegmentId,
+    },
     /// The end that a manifest records was reached.
     Exact,
     /// Durable bytes are damaged.
@@ -91,11 +97,28 @@ pub(crate) const MAX_WANTED_LEN: usize = 64;
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Header,
-    Payload { header: Header, at: u32, crc: u32 },
-    Manifest { at: u32, left: u32, voids: u32 },
-    Epoch { header: Header },
-    Records { at: u32, end: u32, table: Option<u64>, epoch: Option<u64> },
-    Seal { header: Header },
+    Payload {
+        header: Header,
+        at: u32,
+        crc: u32,
+    },
+    Manifest {
+        at: u32,
+        left: u32,
+        voids: u32,
+    },
+    Epoch {
+        header: Header,
+    },
+    Records {
+        at: u32,
+        end: u32,
+        table: Option<u64>,
+        epoch: Option<u64>,
+    },
+    Seal {
+        header: Header,
+    },
     LookAhead(LookAhead),
     Ended(End),
 }
@@ -330,10 +353,7 @@ impl Scan {
         }
         if from < self.offset && !self.cuts.iter().any(|cut| cut.from == from && cut.to == self.offset) {
             // Frames read before are void: their session ended at `from`.
-            return self.restart(Cut {
-                from,
-                to: self.offset,
-            });
+            return self.restart(Cut { from, to: self.offset });
         }
         self.incarnation = header.incarnation;
         if self.first_sequence.checked_add(u64::from(header.sequence_delta)) != Some(self.sequence) {
@@ -405,7 +425,8 @@ impl Scan {
             Take::More(more) => return Some(more),
             Take::Beyond => None,
         };
-        let Some(head) = head.filter(|head| head.payload_len() == u64::from(header.payload_len) && head.first_sequence > 0)
+        let Some(head) =
+            head.filter(|head| head.payload_len() == u64::from(header.payload_len) && head.first_sequence > 0)
         else {
             return self.damaged(Reason::Manifest);
         };
@@ -478,7 +499,14 @@ impl Scan {
         Some(event)
     }
 
-    fn record(&mut self, bytes: &Window<'_>, at: u32, end: u32, table: Option<u64>, epoch: Option<u64>) -> Option<Event> {
+    fn record(
+        &mut self,
+        bytes: &Window<'_>,
+        at: u32,
+        end: u32,
+        table: Option<u64>,
+        epoch: Option<u64>,
+    ) -> Option<Event> {
         if at >= end {
             self.phase = Phase::Header;
             return None;
@@ -489,7 +517,15 @@ impl Scan {
             Take::Beyond => return self.damaged(Reason::Record),
         };
         match head {
-            Ok((Head::User { table, value_len, timestamp, index }, len)) if value_len <= end - at - len as u32 => {
+            Ok((
+                Head::User {
+                    table,
+                    value_len,
+                    timestamp,
+                    index,
+                },
+                len,
+            )) if value_len <= end - at - len as u32 => {
                 let sequence = self.sequence;
                 let value = at + len as u32;
                 let Some(next) = sequence.checked_add(1) else {
@@ -613,13 +649,7 @@ impl Scan {
             && ahead.at > self.offset
             && ahead.cut.is_none_or(|(best, _)| header.incarnation >= best)
         {
-            ahead.cut = Some((
-                header.incarnation,
-                Cut {
-                    from,
-                    to: ahead.at,
-                },
-            ));
+            ahead.cut = Some((header.incarnation, Cut { from, to: ahead.at }));
         }
     }
 

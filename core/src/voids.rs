@@ -18,8 +18,7 @@ struct Merge {
 
 /// Whether one of the sorted, disjoint ranges holds `sequence` of `table`.
 #[inline]
-#[must_use]
-pub fn covers(voids: &[Void], table: u64, sequence: u64) -> bool {
+pub(crate) fn covers(voids: &[Void], table: u64, sequence: u64) -> bool {
     if voids.is_empty() {
         return false;
     }
@@ -75,9 +74,7 @@ impl<'w> Voids<'w> {
                 && other.from <= void.to.saturating_add(1)
                 && void.from <= other.to.saturating_add(1)
         };
-        let at = list.partition_point(|other| {
-            (other.table, other.to.saturating_add(1)) < (void.table, void.from)
-        });
+        let at = list.partition_point(|other| (other.table, other.to.saturating_add(1)) < (void.table, void.from));
         let rest = list.get(at..).unwrap_or_default();
         let swallowed = rest.iter().take_while(|other| touches(other)).count();
         let merged = rest.iter().take(swallowed).fold(void, |merged, other| Void {
@@ -168,7 +165,9 @@ mod tests {
         assert_eq!(voids.as_slice(), expect);
         for table in 0..4 {
             for sequence in 0..30 {
-                let naive = add.iter().any(|&(t, f, l)| t == table && f <= sequence && sequence <= l);
+                let naive = add
+                    .iter()
+                    .any(|&(t, f, l)| t == table && f <= sequence && sequence <= l);
                 assert_eq!(covers(voids.as_slice(), table, sequence), naive, "{table} {sequence}");
             }
         }

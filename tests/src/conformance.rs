@@ -4,9 +4,9 @@
 
 use core::ops::ControlFlow;
 
-use walstone_core::geometry::{Mark, SegmentId};
 use walstone_core::segment::layout::HEADER_LEN;
-use walstone_core::storage::{Fault, Found, SharedStorage, Storage, StorageError};
+use walstone_core::{Fault, Found, SharedStorage, Storage, StorageError};
+use walstone_core::{Mark, SegmentId};
 
 /// Bytes of a segment header.
 pub type Header = [u8; HEADER_LEN as usize];

@@ -11,9 +11,9 @@ use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
 use walstone_core::ram::RamError;
-use walstone_core::storage::{Found, Storage};
+use walstone_core::{Found, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 
 use crate::storages::{SimError, gathered};
 use bytes::Bytes;

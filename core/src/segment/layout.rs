@@ -99,6 +99,12 @@ impl Layout {
         }
     }
 
+    /// Bytes of one segment.
+    #[must_use]
+    pub const fn segment_len(self) -> u32 {
+        self.segment_len
+    }
+
     /// Frames start at multiples of this.
     #[must_use]
     pub const fn frame_align(self) -> u32 {

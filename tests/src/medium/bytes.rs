@@ -1,6 +1,6 @@
 //! The bytes of one segment, which of its units were written, and digests of both.
 
-use walstone_core::geometry::Geometry;
+use walstone_core::Geometry;
 
 /// A segment's bytes, with one bit per write unit for what was written, be it with the erased value.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use core::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
-use walstone_core::storage::{Found, SharedStorage, Storage};
+use walstone_core::{Found, SharedStorage, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 
 use super::Medium;
 use crate::storages::SimError;

@@ -5,7 +5,7 @@ use core::ops::{ControlFlow, Range};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use walstone_core::geometry::SegmentId;
+use walstone_core::SegmentId;
 
 use super::bytes::Random;
 use super::{Cut, Medium, Pending};

@@ -4,8 +4,8 @@ use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
-use walstone_core::storage::{Found, SharedStorage, Storage};
+use walstone_core::{Found, SharedStorage, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 
 use super::Method;
 

@@ -5,8 +5,8 @@ use core::fmt;
 use core::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
-use walstone_core::storage::{Fault, Found, Storage, StorageError};
+use walstone_core::{Fault, Found, Storage, StorageError};
+use walstone_core::{Geometry, Mark, SegmentId};
 
 use super::{Method, gathered};
 

@@ -3,8 +3,8 @@
 
 use core::ops::ControlFlow;
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
-use walstone_core::storage::{Found, Storage};
+use walstone_core::{Found, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 
 use super::gathered;
 

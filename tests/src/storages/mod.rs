@@ -9,7 +9,7 @@ pub mod slots;
 use core::fmt;
 
 use walstone_core::ram::RamError;
-use walstone_core::storage::{Fault, StorageError};
+use walstone_core::{Fault, StorageError};
 
 /// The calls of a storage, for counting them and for failing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,9 +3,9 @@
 use core::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
 use walstone_core::ram::{RamError, RamStorage};
-use walstone_core::storage::{Found, SharedStorage, Storage};
+use walstone_core::{Found, SharedStorage, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 
 /// A handle on a [`RamStorage`]. Reads and pins copy.
 #[derive(Clone, Debug)]

@@ -7,10 +7,10 @@ use core::ops::ControlFlow;
 use core::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
 use walstone_core::ram::RamError;
 use walstone_core::segment::layout::HEADER_LEN;
-use walstone_core::storage::{Found, Storage};
+use walstone_core::{Found, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 
 use super::{SimError, gathered};
 

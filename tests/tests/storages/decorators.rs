@@ -1,8 +1,8 @@
 //! What gathering, counting and failing do beyond passing calls on.
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
 use walstone_core::ram::RamStorage;
-use walstone_core::storage::{Fault, SharedStorage, Storage, StorageError};
+use walstone_core::{Fault, SharedStorage, Storage, StorageError};
+use walstone_core::{Geometry, Mark, SegmentId};
 use walstone_tests::conformance::header;
 use walstone_tests::storages::Method;
 use walstone_tests::storages::counting::{Counting, Tally};

@@ -8,7 +8,7 @@ mod mutants;
 mod ram;
 mod slots;
 
-use walstone_core::geometry::Geometry;
+use walstone_core::Geometry;
 
 /// Files on Linux, EEPROM, FRAM with sync units, and three sorts of flash.
 fn geometries() -> Vec<Geometry> {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
 use walstone_core::ram::RamError;
-use walstone_core::storage::{Found, SharedStorage, Storage};
+use walstone_core::{Found, SharedStorage, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 use walstone_tests::conformance::header;
 use walstone_tests::medium::{Limits, Medium, MediumHandle, Outcome, Phase, Survival, TornKind};
 use walstone_tests::storages::SimError;

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use walstone_core::geometry::{Geometry, Mark, SegmentId};
 use walstone_core::ram::{RamError, RamStorage};
-use walstone_core::storage::{Found, Storage};
+use walstone_core::{Found, Storage};
+use walstone_core::{Geometry, Mark, SegmentId};
 use walstone_tests::conformance::{check_full, check_storage, check_survival};
 use walstone_tests::storages::gather::GatherStorage;
 

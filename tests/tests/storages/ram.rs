@@ -1,8 +1,8 @@
 //! What memory refuses although a medium might not notice.
 
-use walstone_core::geometry::{Geometry, SegmentId};
+use walstone_core::Storage;
 use walstone_core::ram::{RamError, RamStorage};
-use walstone_core::storage::Storage;
+use walstone_core::{Geometry, SegmentId};
 use walstone_tests::conformance::header;
 
 const ID: SegmentId = SegmentId(1);

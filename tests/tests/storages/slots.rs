@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use walstone_core::geometry::SegmentId;
+use walstone_core::SegmentId;
 use walstone_core::ram::RamError;
-use walstone_core::storage::{Found, Storage};
+use walstone_core::{Found, Storage};
 use walstone_tests::conformance::{header, parse_header};
 use walstone_tests::storages::SimError;
 use walstone_tests::storages::slots::{SlotMedium, SlotStorage};

@@ -1,0 +1,343 @@
+//! Reading records in order, and one record by its position. Changes nothing.
+
+use core::ops::{Bound, RangeBounds};
+
+use crate::error::Error;
+use crate::examine::{cuts_of, walk_of};
+use crate::facts::{Cuts, Retained};
+use crate::frame::{self, Header, Kind};
+use crate::geometry::SegmentId;
+use crate::log::Log;
+use crate::media::{self, Key, Walk, corrupt};
+use crate::record::Record;
+use crate::report::Reason;
+use crate::scan::{End, Event, Limit, RecordAt, Scan, Start};
+use crate::storage::Storage;
+use crate::voids;
+use crate::wire;
+
+/// Where a record stands: plain data, valid after reopening. One of another log, or of a record that was deleted or
+/// reclaimed, is refused; it never leads to other bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Position {
+    pub(crate) segment: u64,
+    pub(crate) offset: u32,
+    pub(crate) record: u32,
+    /// The checksum of the frame's header, which binds it to its log.
+    pub(crate) check: u32,
+}
+
+impl Position {
+    /// Bytes of a stored position.
+    pub const LEN: usize = 20;
+
+    pub(crate) fn of(segment: SegmentId, offset: u32, header: &[u8; frame::HEADER_LEN]) -> Self {
+        Self {
+            segment: segment.0,
+            offset,
+            record: 0,
+            check: wire::u32_at(header, 20..24).unwrap_or_default(),
+        }
+    }
+
+    /// The segment it stands in.
+    #[must_use]
+    pub const fn segment(&self) -> SegmentId {
+        SegmentId(self.segment)
+    }
+
+    /// Where its frame starts, in bytes from the start of the segment.
+    #[must_use]
+    pub const fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Which record of the frame it is, from 0.
+    #[must_use]
+    pub const fn record(&self) -> u32 {
+        self.record
+    }
+
+    /// The `n`-th record behind this one in the same batch.
+    #[must_use]
+    pub const fn plus(self, n: u32) -> Self {
+        Self {
+            record: self.record.saturating_add(n),
+            ..self
+        }
+    }
+
+    /// The position as bytes, for storing.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        wire::put(&mut out, 0..8, &self.segment.to_le_bytes());
+        wire::put(&mut out, 8..12, &self.offset.to_le_bytes());
+        wire::put(&mut out, 12..16, &self.record.to_le_bytes());
+        wire::put(&mut out, 16..20, &self.check.to_le_bytes());
+        out
+    }
+
+    /// The position that was stored. Any bytes are taken; a wrong one is refused when it is read.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        let word = |range| wire::u32_at(&bytes, range).unwrap_or_default();
+        Self {
+            segment: wire::u64_at(&bytes, 0..8).unwrap_or_default(),
+            offset: word(8..12),
+            record: word(12..16),
+            check: word(16..20),
+        }
+    }
+
+    /// Whether `header`, read at its place, is the one it was made from.
+    pub(crate) fn matches(&self, header: &[u8]) -> bool {
+        wire::u32_at(header, 20..24) == Some(self.check)
+    }
+}
+
+/// Live records, by rising sequence. Lends each until the next is asked for.
+#[derive(Debug)]
+pub struct Reads<'l, 'w, S> {
+    log: &'l mut Log<'w, S>,
+    table: Option<u64>,
+    from: u64,
+    to: u64,
+    /// The id of the segment to look at next.
+    segment: u64,
+    walk: Option<Walk>,
+    done: bool,
+}
+
+impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
+    pub(crate) fn new(log: &'l mut Log<'w, S>, table: Option<u64>, range: impl RangeBounds<u64>) -> Self {
+        let from = match range.start_bound() {
+            Bound::Included(&from) => Some(from),
+            Bound::Excluded(&before) => before.checked_add(1),
+            Bound::Unbounded => Some(0),
+        };
+        let to = match range.end_bound() {
+            Bound::Included(&to) => Some(to),
+            Bound::Excluded(&behind) => behind.checked_sub(1),
+            Bound::Unbounded => Some(u64::MAX),
+        };
+        Self {
+            log,
+            table,
+            from: from.unwrap_or(u64::MAX),
+            to: to.unwrap_or(0),
+            segment: 0,
+            walk: None,
+            done: from.is_none() || to.is_none(),
+        }
+    }
+
+    /// The next record. After an error, which names where it is, the reading goes on behind the damaged segment.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
+    pub fn next(&mut self) -> Option<Result<Record<'_>, Error<S::Error>>> {
+        match self.find() {
+            Ok(Some((id, record))) => Some(self.lend(id, record)),
+            Ok(None) => None,
+            Err(error) => {
+                self.walk = None;
+                Some(Err(error))
+            }
+        }
+    }
+
+    fn lend(&mut self, id: SegmentId, record: RecordAt) -> Result<Record<'_>, Error<S::Error>> {
+        let (storage, buffer) = (&mut self.log.storage, self.log.buffer.whole());
+        let value = match &mut self.walk {
+            Some(walk) => walk.value(storage, buffer, record.value, record.value_len)?,
+            None => media::read_whole(storage, buffer, id, record.value, record.value_len)?,
+        };
+        Ok(as_record(record, value))
+    }
+
+    fn find(&mut self) -> Result<Option<(SegmentId, RecordAt)>, Error<S::Error>> {
+        loop {
+            if self.walk.is_none() && !self.open_next()? {
+                return Ok(None);
+            }
+            let Some(walk) = &mut self.walk else { continue };
+            match walk.next(&mut self.log.storage, self.log.buffer.whole())? {
+                Event::Record(record) => {
+                    if record.sequence > self.to {
+                        self.done = true;
+                        self.walk = None;
+                        return Ok(None);
+                    }
+                    let wanted = record.sequence >= self.from && self.table.is_none_or(|table| table == record.table);
+                    if wanted && !voids::covers(self.log.region.voids.as_slice(), record.table, record.sequence) {
+                        return Ok(Some((walk.id, record)));
+                    }
+                }
+                Event::End(End::Exact) => self.walk = None,
+                Event::End(End::Damaged { offset, reason }) => return Err(corrupt(walk.id, offset, reason)),
+                Event::End(_) | Event::Restart => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Resume)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Begins the walk over the next segment that may hold what is wanted.
+    fn open_next(&mut self) -> Result<bool, Error<S::Error>> {
+        while !self.done {
+            let region = &self.log.region;
+            let mut listed = region.listed().filter(|segment| segment.id >= self.segment);
+            let Some(segment) = listed.next().copied() else {
+                self.done = true;
+                if self.segment > region.active.id.0 || region.active.first_sequence > self.to {
+                    return Ok(false);
+                }
+                self.segment = region.active.id.0 + 1;
+                self.walk = Some(active_walk(self.log));
+                return Ok(true);
+            };
+            let next = listed
+                .next()
+                .map_or(region.active.first_sequence, |next| next.first_sequence);
+            drop(listed);
+            self.segment = segment.id + 1;
+            if next <= self.from || segment.first_sequence == next {
+                continue;
+            }
+            if segment.first_sequence > self.to {
+                self.done = true;
+                return Ok(false);
+            }
+            if let Some(walk) = self.sealed_walk(&segment)? {
+                self.walk = Some(walk);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn sealed_walk(&mut self, segment: &Retained) -> Result<Option<Walk>, Error<S::Error>> {
+        let key = self.log.key(segment.segment())?;
+        let wanted = self.table;
+        let found = media::with_footer(
+            &mut self.log.storage,
+            self.log.buffer.whole(),
+            segment,
+            &key,
+            |footer| {
+                let may_hold = wanted.is_none_or(|table| !footer.is_complete() || footer.table(table).is_some());
+                may_hold.then_some(*footer.cuts())
+            },
+        )?;
+        let cuts = match found {
+            Some(Some(cuts)) => cuts,
+            Some(None) => return Ok(None),
+            None => self.log.cuts(segment, &key),
+        };
+        Ok(Some(walk_of(&self.log.region, segment, &key, cuts)))
+    }
+}
+
+fn as_record(record: RecordAt, value: &[u8]) -> Record<'_> {
+    Record {
+        table: record.table,
+        sequence: record.sequence,
+        value,
+        timestamp: record.timestamp,
+        index: record.index,
+        epoch: record.epoch,
+    }
+}
+
+fn active_walk<S>(log: &Log<'_, S>) -> Walk {
+    let active = &log.region.active;
+    let key = Key {
+        binding: active.binding,
+        base: active.base,
+    };
+    let end = active.seal.map_or(active.tail, |(_, end)| end);
+    let whole = Retained::new(active.id.0, active.first_sequence, end, 0);
+    walk_of(&log.region, &whole, &key, active.cuts)
+}
+
+impl<S: Storage> Log<'_, S> {
+    fn key(&mut self, id: SegmentId) -> Result<Key, Error<S::Error>> {
+        let frames_start = self.region.layout.frames_start();
+        let checksum = self.region.checksum;
+        media::key(&mut self.storage, self.buffer.whole(), id, checksum, frames_start)
+    }
+
+    fn cuts(&mut self, segment: &Retained, key: &Key) -> Cuts {
+        cuts_of(&mut self.storage, self.buffer.whole(), &self.region, segment, key).unwrap_or_default()
+    }
+
+    /// The record at a position that [`Log::append`] or another open of this log gave.
+    ///
+    /// # Errors
+    /// [`Error::NoRecord`] where it was deleted or reclaimed, or the position is of another log;
+    /// [`Error::Corrupt`] where its bytes are damaged; [`Error::BufferTooSmall`]; [`Error::Storage`].
+    pub fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
+        let id = position.segment();
+        let region = &self.region;
+        let (key, end, first_sequence) = if id == region.active.id {
+            let active = &region.active;
+            let key = Key {
+                binding: active.binding,
+                base: active.base,
+            };
+            (key, active.tail, active.first_sequence)
+        } else {
+            let segment = region.listed().find(|segment| segment.id == id.0).copied();
+            let segment = segment.ok_or(Error::NoRecord)?;
+            (self.key(id)?, segment.end, segment.first_sequence)
+        };
+        let header_len = frame::HEADER_LEN as u32;
+        let in_bounds = position
+            .offset
+            .checked_add(header_len)
+            .is_some_and(|behind| behind <= end);
+        if !in_bounds || !position.offset.is_multiple_of(8) {
+            return Err(Error::NoRecord);
+        }
+        let wanted = (header_len, header_len);
+        let at = (id, position.offset);
+        let header = media::with_bytes(&mut self.storage, self.buffer.whole(), at, wanted, |bytes| {
+            let header = Header::decode(bytes.first_chunk()?, &key.binding, position.offset, key.base).ok()?;
+            (header.kind == Kind::Batch && position.matches(bytes)).then_some(header)
+        })?;
+        let header = header.ok_or(Error::NoRecord)?;
+        let sequence = first_sequence + u64::from(header.sequence_delta);
+        let start = Start {
+            base: key.base,
+            incarnation: header.incarnation,
+            first_sequence,
+            sequence,
+            cuts: Cuts::default(),
+        };
+        let scan = Scan::new(
+            key.binding,
+            self.region.layout,
+            self.region.geometry.erased(),
+            Limit::Exact(end),
+            key.base,
+        );
+        let mut walk = Walk::new(id, scan.starting_at(position.offset, start));
+        let mut frames = 0;
+        let mut left = position.record;
+        let record = loop {
+            match walk.next(&mut self.storage, self.buffer.whole())? {
+                Event::Frame { .. } if frames > 0 => return Err(Error::NoRecord),
+                Event::Frame { .. } => frames += 1,
+                Event::Record(record) if left == 0 => break record,
+                Event::Record(_) => left -= 1,
+                Event::End(End::Damaged { offset, reason }) => return Err(corrupt(id, offset, reason)),
+                Event::End(_) | Event::Restart => return Err(Error::NoRecord),
+                _ => {}
+            }
+        };
+        if voids::covers(self.region.voids.as_slice(), record.table, record.sequence) {
+            return Err(Error::NoRecord);
+        }
+        let value = walk.value(&mut self.storage, self.buffer.whole(), record.value, record.value_len)?;
+        Ok(as_record(record, value))
+    }
+}
