@@ -37,6 +37,8 @@ mod region;
 mod report;
 mod scan;
 pub mod segment;
+#[cfg(feature = "alloc")]
+mod snapshot;
 mod storage;
 mod tables;
 pub mod v0;
@@ -54,6 +56,8 @@ pub use reads::{Position, Reads};
 pub use record::{Entries, Entry, Malformed, NewRecord, Record, Void};
 pub use recover::Options;
 pub use report::{Corruption, Reason, Report, Tail};
+#[cfg(feature = "alloc")]
+pub use snapshot::{Frame, Frames, Segment, SegmentReader, Snapshot};
 #[cfg(feature = "alloc")]
 pub use storage::SharedStorage;
 pub use storage::{Fault, Found, Storage, StorageError};

@@ -7,13 +7,14 @@ use crate::batch::{Batch, Heads};
 use crate::capacity::{Buffer, Capacity};
 use crate::error::{Error, PoisonCause};
 use crate::examine;
-use crate::geometry::Mark;
+use crate::geometry::{Mark, SegmentId};
 use crate::media;
 use crate::reads::{Position, Reads};
 use crate::record::{EncodedHead, Head, NewRecord, Void, clamp_voids};
 use crate::recover::{Failure, Need, Options, Recovery};
 use crate::region::{Goal, Refusal, Region, Room, Step};
 use crate::report::{Report, Tail};
+use crate::segment::header;
 use crate::segment::layout::{Layout, Purpose};
 use crate::storage::{Fault, Found, Storage, StorageError};
 use crate::voids::{self, Cover};
@@ -225,7 +226,9 @@ impl<'w, S: Storage> Log<'w, S> {
             Step::Create { id } => {
                 let header = self.region.header_of(id).encode(self.region.checksum);
                 match self.storage.create(id, &header) {
-                    Ok(()) => self.region.created(id),
+                    Ok(()) => {
+                        self.region.created(id);
+                    }
                     Err(error) if error.fault() == Fault::Full => self.region.refused = true,
                     Err(error) => {
                         // What became of it is met at the next open; the id is not tried again.
@@ -515,6 +518,82 @@ impl<'w, S: Storage> Log<'w, S> {
     pub fn sync(&mut self) -> Result<(), Error<S::Error>> {
         self.writable()?;
         self.run(Goal::Sync).map(drop)
+    }
+
+    /// Begins a sync that the host performs itself, beside appends that go on: what is to be synced, or `None` where
+    /// everything is durable. Tell the outcome to [`Log::synced`] or [`Log::poison`].
+    ///
+    /// # Errors
+    /// As [`Log::sync`].
+    pub fn begin_sync(&mut self) -> Result<Option<Mark>, Error<S::Error>> {
+        self.writable()?;
+        loop {
+            match self.region.plan(Goal::Sync).map_err(refused)? {
+                Step::Sync(mark) => return Ok(Some(mark)),
+                step @ Step::Write { .. } => self.perform(step)?,
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Takes in that everything before the mark is durable.
+    pub fn synced(&mut self, mark: Mark) {
+        self.region.synced(mark);
+    }
+
+    /// Takes in that a write or sync of the host's own failed: the log refuses all further writes.
+    pub fn poison(&mut self, cause: PoisonCause) {
+        self.region.poisoned.get_or_insert(cause);
+    }
+
+    /// Removes one segment that a durable manifest omits; false where there is none.
+    pub fn remove_one(&mut self) -> bool {
+        match self.region.remove_step() {
+            Some(step) if !self.closed && !self.read_only && self.region.poisoned.is_none() => {
+                let _ = self.perform(step);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A segment to create ahead with this header, so that a rotation need not wait for it; `None` while enough are
+    /// in hand or the log has not begun to write. Tell a success to [`Log::created_ahead`]; after a failure the log
+    /// creates one itself when it must.
+    pub fn begin_create(&mut self) -> Option<(SegmentId, [u8; header::HEADER_LEN])> {
+        self.region
+            .begin_create()
+            .map(|id| (id, self.region.header_of(id).encode(self.region.checksum)))
+    }
+
+    /// Takes in that a segment was created ahead. False: it came too late and is to be removed.
+    pub fn created_ahead(&mut self, id: SegmentId) -> bool {
+        self.region.created(id)
+    }
+
+    /// Takes in that creating ahead failed.
+    pub fn create_ahead_failed(&mut self) {
+        self.region.creating = false;
+    }
+
+    /// Space of the active segment that is claimed, and of the segment after it: where a host may claim ahead.
+    pub fn claimed(&self) -> [Option<Mark>; 2] {
+        let active = &self.region.active;
+        let mark = |segment, end| Mark { segment, end };
+        [
+            Some(mark(active.id, active.claimed)),
+            self.region.spares[0].map(|spare| mark(spare.id, spare.claimed)),
+        ]
+    }
+
+    /// Takes in that the host claimed space ahead.
+    pub fn claimed_ahead(&mut self, to: Mark) {
+        self.region.claimed(to.segment, to.end);
+    }
+
+    /// Changes whenever anything but appended records did: segments or deleted ranges.
+    pub const fn version(&self) -> u64 {
+        self.region.version
     }
 
     /// Hands everything written over to the storage's next owner, so that it survives the death of the process.

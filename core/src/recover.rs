@@ -666,6 +666,8 @@ impl<'w> Recovery<'w> {
             refused: false,
             remove_failed: false,
             poisoned: None,
+            creating: false,
+            version: 0,
         };
         Ok((region, report))
     }

@@ -140,6 +140,10 @@ pub(crate) struct Region<'w> {
     /// Removing failed; the next open tries again.
     pub(crate) remove_failed: bool,
     pub(crate) poisoned: Option<PoisonCause>,
+    /// A segment is being created ahead.
+    pub(crate) creating: bool,
+    /// Counts changes of segments and voids.
+    pub(crate) version: u64,
 }
 
 /// The parts of a region that are lent.
@@ -214,6 +218,8 @@ impl<'w> Region<'w> {
             refused: false,
             remove_failed: false,
             poisoned: None,
+            creating: false,
+            version: 0,
         }
     }
 
@@ -660,16 +666,34 @@ impl<'w> Region<'w> {
         facts.encode(out.get_mut(..room).unwrap_or_default())
     }
 
-    /// A segment was created.
-    pub(crate) fn created(&mut self, id: SegmentId) {
+    /// The id of a segment to create ahead.
+    pub(crate) fn begin_create(&mut self) -> Option<SegmentId> {
+        let begun = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
+        if !begun || self.creating || self.spares[1].is_some() {
+            return None;
+        }
+        let id = SegmentId(self.next_id);
+        self.next_id = id.0.saturating_add(1);
+        self.creating = true;
+        Some(id)
+    }
+
+    /// A segment was created. False where a later one is in hand already: ids rise along the log.
+    pub(crate) fn created(&mut self, id: SegmentId) -> bool {
+        self.creating = false;
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
         let spare = Spare {
             id,
             binding: self.header_of(id).binding(self.checksum),
             claimed: 0,
         };
-        self.next_id = self.next_id.max(id.0 + 1);
-        if let Some(slot) = self.spares.iter_mut().find(|slot| slot.is_none()) {
-            *slot = Some(spare);
+        let rises = id > self.active.id && self.spares.iter().flatten().all(|other| other.id < id);
+        match self.spares.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) if rises => {
+                *slot = Some(spare);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -713,6 +737,7 @@ impl<'w> Region<'w> {
     fn moved_on(&mut self, payload_len: u32) {
         let Some(spare) = self.spares[0].take() else { return };
         self.spares.swap(0, 1);
+        self.version += 1;
         let oldest = self.oldest_sequence();
         let left = self.active_as_retained();
         for segment in self.segments.as_mut_slice() {
@@ -807,6 +832,7 @@ impl<'w> Region<'w> {
         if void.from <= void.to {
             self.voids.add(void);
             self.examine = Some(0);
+            self.version += 1;
         }
     }
 }

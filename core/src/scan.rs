@@ -348,7 +348,7 @@ impl Scan {
 
     fn resume(&mut self, header: Header) -> Option<Event> {
         let from = header.payload_crc;
-        if header.incarnation < self.incarnation || (header.incarnation == self.incarnation) || from > self.offset {
+        if header.incarnation <= self.incarnation || from > self.offset {
             return self.invalid(Reason::FrameHeader);
         }
         if from < self.offset && !self.cuts.iter().any(|cut| cut.from == from && cut.to == self.offset) {

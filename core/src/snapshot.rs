@@ -1,0 +1,431 @@
+//! What a reader beside the writer needs to know of a region: plain values that stay true while the log goes on.
+//! Decodes bytes that somebody else holds; does no I/O.
+
+use alloc::vec::Vec;
+
+use crate::capacity::BLOCKS;
+use crate::facts::{Cuts, Footer, Retained, TableRange};
+use crate::frame::{self, Binding, Header, Kind};
+use crate::geometry::SegmentId;
+use crate::log::Log;
+use crate::reads::Position;
+use crate::record::{Entries, Void};
+use crate::report::{Corruption, Reason};
+use crate::segment::header;
+use crate::segment::layout::Layout;
+use crate::voids;
+use crate::{Checksum, wire};
+
+/// A region as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    layout: Layout,
+    checksum: Checksum,
+    segments: Vec<Retained>,
+    active: Segment,
+    active_cuts: Cuts,
+    active_tables: Option<Vec<TableRange>>,
+    voids: Vec<Void>,
+    next_sequence: u64,
+}
+
+/// A segment with data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its id.
+    pub id: SegmentId,
+    /// The sequence of its first record, or of the next one to come.
+    pub first_sequence: u64,
+    /// The sequence behind its last record; of the active segment at the moment of the snapshot.
+    pub next_sequence: u64,
+    /// Bytes with frames, from the start of the segment; of the active segment at the moment of the snapshot.
+    pub end: u32,
+    /// Whether it has a footer.
+    pub sealed: bool,
+}
+
+impl<S> Log<'_, S> {
+    /// The region as it is now. `with_tables`: the tables of the active segment too.
+    #[must_use]
+    pub fn snapshot(&self, with_tables: bool) -> Snapshot {
+        let region = &self.region;
+        let active = &region.active;
+        let tables = region.tables.complete().filter(|_| with_tables);
+        Snapshot {
+            layout: region.layout,
+            checksum: region.checksum,
+            segments: region.listed().copied().collect(),
+            active: Segment {
+                id: active.id,
+                first_sequence: active.first_sequence,
+                next_sequence: region.next_sequence,
+                end: active.seal.map_or(active.tail, |(_, end)| end),
+                sealed: false,
+            },
+            active_cuts: active.cuts,
+            active_tables: tables.map(Vec::from),
+            voids: Vec::from(region.voids.as_slice()),
+            next_sequence: region.next_sequence,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The last sequence given.
+    #[must_use]
+    pub const fn last_sequence(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    /// How many segments there are, the active one included.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.len() + 1
+    }
+
+    /// The segment at `at`, by rising id; the active one is the last.
+    #[must_use]
+    pub fn segment(&self, at: usize) -> Option<Segment> {
+        let Some(segment) = self.segments.get(at) else {
+            return (at == self.segments.len()).then_some(self.active);
+        };
+        let next = self.segments.get(at + 1);
+        Some(Segment {
+            id: segment.segment(),
+            first_sequence: segment.first_sequence,
+            next_sequence: next.map_or(self.active.first_sequence, |next| next.first_sequence),
+            end: segment.end,
+            sealed: segment.seal_len() > 0,
+        })
+    }
+
+    /// Where the segment with this id stands in the list.
+    #[must_use]
+    pub fn position_of(&self, id: SegmentId) -> Option<usize> {
+        if id == self.active.id {
+            return Some(self.segments.len());
+        }
+        self.segments.binary_search_by_key(&id.0, |segment| segment.id).ok()
+    }
+
+    /// Where the segment that holds `sequence`, or the first one behind it, stands in the list.
+    #[must_use]
+    pub fn position_for(&self, sequence: u64) -> usize {
+        let behind = self
+            .segments
+            .partition_point(|segment| segment.first_sequence <= sequence);
+        if self.active.first_sequence <= sequence {
+            self.segments.len()
+        } else {
+            behind.saturating_sub(1)
+        }
+    }
+
+    /// The deleted ranges, by table and start, disjoint.
+    #[must_use]
+    pub fn voids(&self) -> &[Void] {
+        &self.voids
+    }
+
+    /// Whether a record is deleted.
+    #[must_use]
+    #[inline]
+    pub fn is_deleted(&self, table: u64, sequence: u64) -> bool {
+        voids::covers(&self.voids, table, sequence)
+    }
+
+    /// The tables of the active segment, where the snapshot was taken with them and they could all be remembered.
+    #[must_use]
+    pub fn active_tables(&self) -> Option<&[TableRange]> {
+        self.active_tables.as_deref()
+    }
+
+    /// A reader of the segment at `at`. `bytes` are the segment's from its start to its end; of the active segment
+    /// as far as they were written when they were lent.
+    ///
+    /// # Errors
+    /// [`Corruption`] where header or manifest do not verify.
+    pub fn reader<'a>(&self, at: usize, bytes: &'a [u8]) -> Result<SegmentReader<'a>, Corruption> {
+        let facts = self.segment(at).unwrap_or(self.active);
+        let corrupt = |offset, reason| Corruption {
+            segment: facts.id,
+            offset,
+            reason,
+        };
+        let header = header::Header::decode(bytes, self.checksum).map_err(|error| corrupt(0, Reason::Header(error)))?;
+        if header.segment != facts.id {
+            return Err(corrupt(0, Reason::Identity { found: header.segment }));
+        }
+        let binding = header.binding(self.checksum);
+        let start = self.layout.frames_start();
+        let manifest = decode_at(bytes, &binding, start, 0).filter(|header| header.kind == Kind::Manifest);
+        let Some(manifest) = manifest else {
+            return Err(corrupt(start, Reason::Manifest));
+        };
+        let mut reader = SegmentReader {
+            bytes,
+            segment: facts.id,
+            layout: self.layout,
+            binding,
+            base: manifest.incarnation,
+            first_sequence: facts.first_sequence,
+            start: self.layout.frame_after(start, manifest.payload_len),
+            cuts: self.active_cuts,
+            footer: None,
+        };
+        if let Some(retained) = self.segments.get(at) {
+            reader.footer = reader.read_footer(retained.seal_len());
+            reader.cuts = match &reader.footer {
+                Some(footer) => *footer.cuts(),
+                None => reader.find_cuts(),
+            };
+        }
+        Ok(reader)
+    }
+}
+
+fn decode_at(bytes: &[u8], binding: &Binding, offset: u32, base: u32) -> Option<Header> {
+    let bytes = bytes.get(offset as usize..)?.first_chunk()?;
+    Header::decode(bytes, binding, offset, base).ok()
+}
+
+/// Reads the frames of one segment from bytes in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentReader<'a> {
+    bytes: &'a [u8],
+    segment: SegmentId,
+    layout: Layout,
+    binding: Binding,
+    base: u32,
+    first_sequence: u64,
+    start: u32,
+    cuts: Cuts,
+    footer: Option<Footer<'a>>,
+}
+
+impl<'a> SegmentReader<'a> {
+    /// The footer, where there is one that verifies.
+    #[must_use]
+    pub const fn footer(&self) -> Option<&Footer<'a>> {
+        self.footer.as_ref()
+    }
+
+    fn read_footer(&self, seal_len: u32) -> Option<Footer<'a>> {
+        let offset = (self.bytes.len() as u32)
+            .checked_sub(seal_len)
+            .filter(|_| seal_len > 0)?;
+        let header = decode_at(self.bytes, &self.binding, offset, self.base)?;
+        let payload = self.bytes.get(offset as usize + frame::HEADER_LEN..)?;
+        let whole = header.kind == Kind::Seal && header.payload_len as usize == payload.len();
+        (whole && self.binding.checksum().of(payload) == header.payload_crc).then_some(())?;
+        Footer::decode(payload).ok()
+    }
+
+    /// The cuts of a segment without a footer: looks for resume frames at every place where one may stand.
+    fn find_cuts(&self) -> Cuts {
+        let mut cuts = Cuts::default();
+        let end = self.bytes.len() as u32;
+        let mut at = self.start;
+        while at < end {
+            if self.bytes.get(at as usize) == Some(&(Kind::Resume as u8))
+                && let Some(header) = decode_at(self.bytes, &self.binding, at, self.base)
+                && header.payload_crc < at
+            {
+                cuts.push(crate::facts::Cut {
+                    from: header.payload_crc,
+                    to: at,
+                });
+            }
+            at += self.layout.frame_align();
+        }
+        cuts
+    }
+
+    /// All frames with records.
+    #[must_use]
+    pub fn frames(&self) -> Frames<'a> {
+        Frames {
+            reader: *self,
+            offset: self.start,
+            sequence: None,
+            blocks: u64::MAX,
+            failed: false,
+        }
+    }
+
+    /// The frames with records from the one on that holds `sequence`, found with the footer's index where there is
+    /// one. `table`: frames that hold no record of it may be left out.
+    #[must_use]
+    pub fn frames_from(&self, sequence: u64, table: Option<u64>) -> Frames<'a> {
+        let mut frames = self.frames();
+        let Some(footer) = &self.footer else { return frames };
+        frames.blocks = match table.map(|table| footer.table(table)) {
+            Some(Some(range)) => range.blocks,
+            Some(None) if footer.is_complete() => 0,
+            _ => u64::MAX,
+        };
+        // Every frame before one whose first sequence is not behind the wanted one can be left out.
+        let starts = (0..BLOCKS).filter_map(|block| footer.block_start(block));
+        for start in starts {
+            match decode_at(self.bytes, &self.binding, start, self.base) {
+                Some(header) if self.first_sequence + u64::from(header.sequence_delta) <= sequence => {
+                    frames.offset = start;
+                }
+                _ => break,
+            }
+        }
+        frames
+    }
+
+    /// The frame that a position names; `None` where it is of another log.
+    #[must_use]
+    pub fn frame_at(&self, position: &Position) -> Option<Result<Frame<'a>, Corruption>> {
+        let header_bytes = self.bytes.get(position.offset as usize..)?;
+        let header = decode_at(self.bytes, &self.binding, position.offset, self.base)?;
+        (header.kind == Kind::Batch && position.matches(header_bytes)).then_some(())?;
+        let mut frames = self.frames();
+        frames.offset = position.offset;
+        frames.next()
+    }
+}
+
+/// One batch of a segment, verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    offset: u32,
+    check: u32,
+    segment: SegmentId,
+    first_sequence: u64,
+    with_epoch: bool,
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Bytes from the start of the segment.
+    #[must_use]
+    pub const fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// The position of its first record.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position {
+            segment: self.segment.0,
+            offset: self.offset,
+            record: 0,
+            check: self.check,
+        }
+    }
+
+    /// Its records and deletions.
+    ///
+    /// # Errors
+    /// [`Corruption`] where they do not decode although their checksum verifies.
+    pub fn entries(&self) -> Result<Entries<'a>, Corruption> {
+        Entries::new(self.payload, self.first_sequence, self.with_epoch).map_err(|_| self.malformed())
+    }
+
+    /// The error of entries that do not decode.
+    #[must_use]
+    pub const fn malformed(&self) -> Corruption {
+        Corruption {
+            segment: self.segment,
+            offset: self.offset,
+            reason: Reason::Record,
+        }
+    }
+}
+
+/// The verified batches of a segment, in order. Ends after an error.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    reader: SegmentReader<'a>,
+    offset: u32,
+    /// The sequence that must come next, once a frame was seen.
+    sequence: Option<u64>,
+    /// Blocks of the index in which frames that matter start.
+    blocks: u64,
+    failed: bool,
+}
+
+impl<'a> Frames<'a> {
+    /// Moves over blocks of the index that hold nothing of interest; false where none is left.
+    fn skip_blocks(&mut self) -> bool {
+        if self.blocks == u64::MAX {
+            return true;
+        }
+        let block = self.offset / self.reader.layout.segment_len().div_ceil(BLOCKS as u32);
+        let ahead = self.blocks.checked_shr(block).unwrap_or(0);
+        if ahead & 1 == 1 {
+            return true;
+        }
+        let next = block + ahead.trailing_zeros();
+        let start = self.reader.footer.and_then(|footer| footer.block_start(next as usize));
+        match start.filter(|_| ahead != 0) {
+            Some(start) => self.offset = start,
+            None => self.offset = self.reader.bytes.len() as u32,
+        }
+        ahead != 0
+    }
+
+    fn fail(&mut self, reason: Reason) -> Option<Result<Frame<'a>, Corruption>> {
+        self.failed = true;
+        Some(Err(Corruption {
+            segment: self.reader.segment,
+            offset: self.offset,
+            reason,
+        }))
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, Corruption>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let reader = self.reader;
+        while !self.failed && (self.offset as usize) < reader.bytes.len() && self.skip_blocks() {
+            if let Some(cut) = reader.cuts.at(self.offset) {
+                self.offset = cut.to;
+            }
+            let offset = self.offset;
+            let Some((head, rest)) = reader.bytes.get(offset as usize..).and_then(<[u8]>::split_first_chunk) else {
+                return self.fail(Reason::FrameHeader);
+            };
+            let Ok(header) = Header::decode(head, &reader.binding, offset, reader.base) else {
+                return self.fail(Reason::FrameHeader);
+            };
+            let next = reader.layout.frame_after(offset, header.payload_len);
+            if header.kind != Kind::Batch {
+                self.offset = if header.kind == Kind::Seal {
+                    reader.bytes.len() as u32
+                } else {
+                    next
+                };
+                continue;
+            }
+            let first_sequence = reader.first_sequence + u64::from(header.sequence_delta);
+            let Some(payload) = rest.get(..header.payload_len as usize) else {
+                return self.fail(Reason::FrameLength);
+            };
+            if reader.binding.checksum().of(payload) != header.payload_crc {
+                return self.fail(Reason::Payload);
+            }
+            if self.sequence.is_some_and(|sequence| first_sequence < sequence) {
+                return self.fail(Reason::Sequence);
+            }
+            self.sequence = Some(first_sequence);
+            self.offset = next;
+            return Some(Ok(Frame {
+                offset,
+                check: wire::u32_at(head, 20..24).unwrap_or_default(),
+                segment: reader.segment,
+                first_sequence,
+                with_epoch: header.with_epoch,
+                payload,
+            }));
+        }
+        None
+    }
+}
