@@ -93,6 +93,31 @@ pub struct TableRange {
     pub(crate) blocks: u64,
 }
 
+impl TableRange {
+    /// The range of a table whose first record is yet to be taken in.
+    #[must_use]
+    pub const fn starting(table: u64, first: u64) -> Self {
+        Self {
+            table,
+            first,
+            last: first,
+            count: 0,
+            index: None,
+            blocks: 0,
+        }
+    }
+
+    /// Takes in a record behind all others.
+    pub fn take_in(&mut self, sequence: u64, index: Option<u64>) {
+        self.last = sequence;
+        self.count = self.count.saturating_add(1);
+        if let Some(index) = index {
+            let (min, max) = self.index.unwrap_or((index, index));
+            self.index = Some((min.min(index), max.max(index)));
+        }
+    }
+}
+
 /// A range that a resume frame cut off: nothing in `from..to` is part of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {

@@ -51,7 +51,7 @@ pub use checksum::Checksum;
 pub use error::{Error, PoisonCause};
 pub use facts::{Footer, TableRange};
 pub use geometry::{Geometry, GeometryError, Mark, SegmentId};
-pub use log::{Appended, Log};
+pub use log::{Appended, Log, Prepared};
 pub use reads::{Position, Reads};
 pub use record::{Entries, Entry, Malformed, NewRecord, Record, Void};
 pub use recover::Options;

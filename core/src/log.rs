@@ -5,6 +5,7 @@ use core::ops::{ControlFlow, RangeBounds};
 
 use crate::batch::{Batch, Heads};
 use crate::capacity::{Buffer, Capacity};
+use crate::checksum::Checksum;
 use crate::error::{Error, PoisonCause};
 use crate::examine;
 use crate::geometry::{Mark, SegmentId};
@@ -54,6 +55,31 @@ struct Shape {
     payload_len: u32,
     crc: u32,
     with_epoch: bool,
+}
+
+/// One record, encoded and checksummed.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared<'a> {
+    head: EncodedHead,
+    value: &'a [u8],
+    crc: u32,
+    table: u64,
+    index: Option<u64>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Encodes what stands in front of the value, and checksums both.
+    #[must_use]
+    pub fn new(record: &NewRecord<'a>, checksum: Checksum) -> Self {
+        let head = EncodedHead::user(record, None);
+        Self {
+            crc: checksum.extend(checksum.of(head.as_slice()), record.value),
+            head,
+            value: record.value,
+            table: record.table,
+            index: record.index,
+        }
+    }
 }
 
 fn failed<E>(failure: Failure, given: crate::geometry::Geometry) -> Error<E> {
@@ -295,12 +321,18 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// As [`Log::append`].
     pub fn append_record(&mut self, record: &NewRecord<'_>) -> Result<Appended, Error<S::Error>> {
-        let head = EncodedHead::user(record, None);
-        let head = head.as_slice();
-        let crc = self.region.checksum.of(head);
+        self.append_prepared(&Prepared::new(record, self.region.checksum))
+    }
+
+    /// As [`Log::append_record`], with a record that was prepared beforehand, outside any lock.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_prepared(&mut self, record: &Prepared<'_>) -> Result<Appended, Error<S::Error>> {
+        let head = record.head.as_slice();
         let shape = Shape {
             payload_len: self.payload_len(head.len() + record.value.len())?,
-            crc: self.region.checksum.extend(crc, record.value),
+            crc: record.crc,
             with_epoch: false,
         };
         let offset = self.place(shape, 1, Purpose::User)?;
@@ -569,6 +601,12 @@ impl<'w, S: Storage> Log<'w, S> {
     /// Takes in that a segment was created ahead. False: it came too late and is to be removed.
     pub fn created_ahead(&mut self, id: SegmentId) -> bool {
         self.region.created(id)
+    }
+
+    /// Whether a segment should be created ahead: the active one is past half full and there is one spare only.
+    pub fn wants_spare(&self) -> bool {
+        let region = &self.region;
+        region.spares[1].is_none() && !region.creating && region.active.tail > region.geometry.segment_len() / 2
     }
 
     /// Takes in that creating ahead failed.

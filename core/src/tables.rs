@@ -84,23 +84,13 @@ impl<'w> Tables<'w> {
         if let Some(range) = self.list.as_mut_slice().get_mut(at)
             && range.table == table
         {
-            range.last = sequence;
-            range.count = range.count.saturating_add(1);
+            range.take_in(sequence, index);
             range.blocks |= block;
-            if let Some(index) = index {
-                let (min, max) = range.index.unwrap_or((index, index));
-                range.index = Some((min.min(index), max.max(index)));
-            }
             return;
         }
-        let range = TableRange {
-            table,
-            first: sequence,
-            last: sequence,
-            count: 1,
-            index: index.map(|index| (index, index)),
-            blocks: block,
-        };
+        let mut range = TableRange::starting(table, sequence);
+        range.take_in(sequence, index);
+        range.blocks = block;
         if !room || self.list.insert(at, range).is_err() {
             self.complete = false;
             self.list.clear();

@@ -1,0 +1,274 @@
+//! Group commit: one sync serves all that wrote before it. Knows marks and who waits for them; the sync itself is
+//! the caller's.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use walstone_core::Mark;
+
+use crate::error::{Error, Result};
+
+/// A leader stops waiting for the last group when nobody came for so long.
+const QUIET: Duration = Duration::from_micros(40);
+
+/// How far a sync brought the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Everything before it is durable.
+    pub(crate) durable: Mark,
+    /// The last durable sequence.
+    pub(crate) through: u64,
+}
+
+/// Whom to tell that a mark is durable, or never will be.
+pub(crate) enum Notify {
+    Waker(Waker),
+    Callback(Box<dyn FnOnce(Result<()>) + Send>),
+}
+
+/// Who waits for what.
+pub(crate) struct Group {
+    state: Mutex<State>,
+    served: Condvar,
+    /// Threads that wait for a sync or lead one.
+    waiting: AtomicUsize,
+    syncs: AtomicU64,
+    yields: AtomicU64,
+}
+
+struct State {
+    progress: Progress,
+    failed: Option<Error>,
+    leading: bool,
+    /// Threads that waited when the last sync ended: as many are likely to come back.
+    target: usize,
+    /// A moving average of what a sync takes.
+    sync_time: Duration,
+    notify: Vec<(Mark, Notify)>,
+}
+
+impl Group {
+    pub(crate) fn new(progress: Progress) -> Self {
+        Self {
+            state: Mutex::new(State {
+                progress,
+                failed: None,
+                leading: false,
+                target: 0,
+                sync_time: Duration::ZERO,
+                notify: Vec::new(),
+            }),
+            served: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            syncs: AtomicU64::new(0),
+            yields: AtomicU64::new(0),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs made by leaders.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Times that a leader gave its processor away to let a group gather.
+    pub(crate) fn yields(&self) -> u64 {
+        self.yields.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.state().progress
+    }
+
+    /// Whether `mark` is durable; the failure if it never will be.
+    pub(crate) fn check(&self, mark: Mark) -> Option<Result<()>> {
+        self.state().check(mark)
+    }
+
+    /// Waits until `mark` is durable. `sync` is called by whoever leads.
+    pub(crate) fn wait(&self, mark: Mark, sync: impl FnMut() -> Result<Progress>) -> Result<()> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let result = self.wait_counted(mark, sync);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        result
+    }
+
+    fn wait_counted(&self, mark: Mark, mut sync: impl FnMut() -> Result<Progress>) -> Result<()> {
+        let mut state = self.state();
+        loop {
+            if let Some(result) = state.check(mark) {
+                return result;
+            }
+            if state.leading {
+                state = self.served.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.leading = true;
+            let (target, cap) = (state.target, state.sync_time);
+            drop(state);
+            self.gather(target, cap);
+            self.lead(&mut sync);
+            state = self.state();
+        }
+    }
+
+    /// Leads one sync for whoever waits by ticket, unless somebody leads already.
+    pub(crate) fn lead_for_tickets(&self, mut sync: impl FnMut() -> Result<Progress>) {
+        let mut state = self.state();
+        while !state.notify.is_empty() && state.failed.is_none() {
+            if state.leading {
+                state = self.served.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.leading = true;
+            drop(state);
+            self.lead(&mut sync);
+            state = self.state();
+        }
+    }
+
+    /// Gives the threads of the last group time to come back, so that two halves do not take turns.
+    fn gather(&self, target: usize, cap: Duration) {
+        let mut seen = self.waiting.load(Ordering::Acquire);
+        if seen >= target {
+            return;
+        }
+        let start = Instant::now();
+        let mut last_arrival = start;
+        while seen < target {
+            thread::yield_now();
+            self.yields.fetch_add(1, Ordering::Relaxed);
+            let now = Instant::now();
+            let waiting = self.waiting.load(Ordering::Acquire);
+            if waiting > seen {
+                last_arrival = now;
+            }
+            seen = waiting;
+            if now - last_arrival > QUIET || now - start > cap {
+                return;
+            }
+        }
+    }
+
+    fn lead(&self, sync: &mut impl FnMut() -> Result<Progress>) {
+        // Whatever becomes of the sync, a panic in it included, the next one can lead.
+        let mut leading = Leading { group: self, outcome: None };
+        let start = Instant::now();
+        let outcome = sync();
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        leading.outcome = Some((outcome, start.elapsed()));
+    }
+
+    /// Takes in that the log is durable up to here by other means.
+    pub(crate) fn advance(&self, progress: Progress) {
+        let mut state = self.state();
+        state.advance(progress);
+        self.finish(state);
+    }
+
+    /// Nothing that is not durable yet ever will be.
+    pub(crate) fn fail(&self, error: Error) {
+        let mut state = self.state();
+        state.failed.get_or_insert(error);
+        self.finish(state);
+    }
+
+    /// Tells `notify` when `mark` is durable or failed; at once where it is known. True: somebody must lead.
+    pub(crate) fn notify(&self, mark: Mark, notify: Notify) -> bool {
+        let mut state = self.state();
+        match state.check(mark) {
+            Some(result) => {
+                drop(state);
+                notify.tell(result);
+                false
+            }
+            None => {
+                state.notify.push((mark, notify));
+                true
+            }
+        }
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>) {
+        let mut told = Vec::new();
+        let mut at = 0;
+        while let Some((mark, _)) = state.notify.get(at) {
+            match state.check(*mark) {
+                Some(result) => told.push((state.notify.swap_remove(at).1, result)),
+                None => at += 1,
+            }
+        }
+        drop(state);
+        self.served.notify_all();
+        for (notify, result) in told {
+            notify.tell(result);
+        }
+    }
+}
+
+impl State {
+    fn check(&self, mark: Mark) -> Option<Result<()>> {
+        if self.progress.durable >= mark {
+            Some(Ok(()))
+        } else {
+            self.failed.clone().map(Err)
+        }
+    }
+
+    fn advance(&mut self, progress: Progress) {
+        if progress.durable > self.progress.durable {
+            self.progress.durable = progress.durable;
+        }
+        self.progress.through = self.progress.through.max(progress.through);
+    }
+}
+
+/// Ends a lead when dropped.
+struct Leading<'g> {
+    group: &'g Group,
+    outcome: Option<(Result<Progress>, Duration)>,
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        let mut state = self.group.state();
+        state.leading = false;
+        state.target = self.group.waiting.load(Ordering::Acquire);
+        match self.outcome.take() {
+            Some((Ok(progress), took)) => {
+                state.advance(progress);
+                state.sync_time = (state.sync_time * 7 + took) / 8;
+            }
+            Some((Err(error), _)) => {
+                state.failed.get_or_insert(error);
+            }
+            // The sync panicked: others may try.
+            None => {}
+        }
+        self.group.finish(state);
+    }
+}
+
+impl Notify {
+    fn tell(self, result: Result<()>) {
+        match self {
+            Self::Waker(waker) => waker.wake(),
+            Self::Callback(callback) => callback(result),
+        }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("progress", &self.progress())
+            .finish_non_exhaustive()
+    }
+}

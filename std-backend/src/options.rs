@@ -1,0 +1,210 @@
+//! How a log is opened, and what an acknowledgement means.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use walstone_core::{Geometry, GeometryError};
+
+use crate::seam::{Observer, Seam};
+
+/// What an acknowledgement promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// *Written*: the record survives the death of the process, not a power cut.
+    Written,
+    /// *Durable*: the record survives a power cut.
+    #[default]
+    Durable,
+}
+
+/// When records that were only asked to be written are made durable in the background.
+///
+/// A failed background sync poisons the region like any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackgroundSync {
+    /// When something else syncs: a durable append, [`Region::sync`](crate::Region::sync), rotation, closing.
+    #[default]
+    Never,
+    /// After so many appends.
+    Writes(NonZeroU32),
+    /// At most this long after an append.
+    Interval(Duration),
+    /// After so many bytes of log.
+    Bytes(NonZeroU64),
+}
+
+/// A source of time for [`BackgroundSync::Interval`]. Nothing else looks at a clock, and no record does.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// Time since some moment in the past; never runs backwards.
+    fn now(&self) -> Duration;
+}
+
+/// The system's monotonic clock.
+#[derive(Debug)]
+struct Monotonic(Instant);
+
+impl Clock for Monotonic {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// How to open a log. Made by [`Options::builder`]; [`Options::default`] suits most.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) segment_len: u32,
+    pub(crate) region_segment_len: BTreeMap<u64, u32>,
+    pub(crate) durability: Durability,
+    pub(crate) background_sync: BackgroundSync,
+    pub(crate) max_open_segments: usize,
+    pub(crate) seed: Option<u64>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) seam: Seam,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_len: 64 << 20,
+            region_segment_len: BTreeMap::new(),
+            durability: Durability::Durable,
+            background_sync: BackgroundSync::Never,
+            max_open_segments: 256,
+            seed: None,
+            clock: Arc::new(Monotonic(Instant::now())),
+            seam: Seam::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Starts from the defaults: segments of 64 MiB, durable appends, no background sync, 256 open segments.
+    #[must_use]
+    pub fn builder() -> OptionsBuilder {
+        OptionsBuilder::default()
+    }
+
+    /// Entropy for the salts of new segments.
+    pub(crate) fn draw_seed(&self) -> u64 {
+        // Each `RandomState` is keyed by the operating system's entropy.
+        self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish())
+    }
+}
+
+/// Builds [`Options`].
+#[derive(Clone, Debug, Default)]
+pub struct OptionsBuilder {
+    options: Options,
+}
+
+impl OptionsBuilder {
+    /// Bytes of a segment of a new region. Regions that exist keep theirs.
+    #[must_use]
+    pub const fn segment_len(mut self, bytes: u32) -> Self {
+        self.options.segment_len = bytes;
+        self
+    }
+
+    /// Bytes of a segment of this region. Where the region exists with another length it is not opened.
+    #[must_use]
+    pub fn region_segment_len(mut self, region: u64, bytes: u32) -> Self {
+        self.options.region_segment_len.insert(region, bytes);
+        self
+    }
+
+    /// What appends that do not say it themselves promise.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// When written records are made durable in the background.
+    #[must_use]
+    pub const fn background_sync(mut self, background_sync: BackgroundSync) -> Self {
+        self.options.background_sync = background_sync;
+        self
+    }
+
+    /// How many segment files are kept open and mapped, beside those that views hold and those with bytes that are
+    /// not known durable.
+    #[must_use]
+    pub const fn max_open_segments(mut self, count: usize) -> Self {
+        self.options.max_open_segments = count;
+        self
+    }
+
+    /// The entropy of this open, where the operating system's is not wanted. Give a new value to each open.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// Another source of time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.options.seam = Seam::observed(observer);
+        self
+    }
+
+    /// The options.
+    ///
+    /// # Errors
+    /// [`OptionsError`] names the first one that cannot work.
+    pub fn build(self) -> Result<Options, OptionsError> {
+        let options = self.options;
+        for &segment_len in options.region_segment_len.values().chain([&options.segment_len]) {
+            Geometry::new(segment_len).map_err(OptionsError::SegmentLen)?;
+        }
+        if options.max_open_segments == 0 {
+            return Err(OptionsError::NoOpenSegments);
+        }
+        if options.background_sync == BackgroundSync::Interval(Duration::ZERO) {
+            return Err(OptionsError::ZeroInterval);
+        }
+        Ok(options)
+    }
+}
+
+/// An option that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// Segments of this length do not work.
+    SegmentLen(GeometryError),
+    /// At least one segment must be open.
+    NoOpenSegments,
+    /// A background sync at every instant.
+    ZeroInterval,
+}
+
+impl fmt::Display for OptionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SegmentLen(error) => write!(f, "impossible segment length: {error}"),
+            Self::NoOpenSegments => f.write_str("at least one segment must be allowed to be open"),
+            Self::ZeroInterval => f.write_str("the interval of background syncs is zero"),
+        }
+    }
+}
+
+impl std::error::Error for OptionsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::SegmentLen(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! One region: the appending side. Appends are short and under one lock; syncs happen outside it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use walstone_core::{
+    Batch, Log, Mark, NewRecord, Position, PoisonCause, Prepared, Report, Snapshot, Storage,
+};
+
+use crate::checksum::HARDWARE;
+use crate::error::{Error, Result};
+use crate::files::{FileError, MapStorage};
+use crate::group::{Group, Progress};
+use crate::options::{BackgroundSync, Durability, Options};
+use crate::store::{Readers, Store};
+use crate::ticket::Ticket;
+use crate::view::View;
+use crate::worker::{Job, Worker};
+
+/// An acknowledged append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The sequence of the first record; of the next one to come where the batch only deletes.
+    pub first: u64,
+    /// The sequence of the last record; less than `first` where the batch only deletes.
+    pub last: u64,
+    /// Where the first record stands. Valid after reopening.
+    pub position: Position,
+}
+
+/// A handle on a region: clones are cheap, and may be used by many threads at once.
+#[derive(Clone, Debug)]
+pub struct Region {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What readers need, as it was when segments or deletions last changed.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) snapshot: Snapshot,
+    version: u64,
+    /// Where the active segment ends; frozen when newer facts take over.
+    pub(crate) end: AtomicU32,
+    pub(crate) last: AtomicU64,
+}
+
+/// A region, shared by its handles.
+pub(crate) struct Shared {
+    pub(crate) id: u64,
+    pub(crate) log: Mutex<Log<'static, Store>>,
+    /// A handle for syncing, creating and reading beside the appender.
+    pub(crate) files: MapStorage,
+    facts: Mutex<Arc<Facts>>,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) group: Group,
+    pub(crate) report: Report,
+    durability: Durability,
+    background: Background,
+    options: Options,
+    worker: Arc<Worker>,
+    /// A preparation is queued.
+    preparing: AtomicBool,
+    closed: AtomicBool,
+    pub(crate) appends: AtomicU64,
+}
+
+/// Written records that no sync covers yet.
+struct Background {
+    policy: BackgroundSync,
+    writes: AtomicU32,
+    /// Where the log stood at the last sync, for counting bytes.
+    bytes: AtomicU64,
+    /// When the first of them was written, in nanoseconds of the clock plus one; 0 for none.
+    since: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        id: u64,
+        log: Log<'static, Store>,
+        files: MapStorage,
+        readers: Arc<Readers>,
+        options: &Options,
+        worker: &Arc<Worker>,
+    ) -> Self {
+        let progress = Progress {
+            durable: log.durable_mark().max(log.written_mark()),
+            through: log.last_sequence(),
+        };
+        Self {
+            id,
+            facts: Mutex::new(Arc::new(Facts::new(&log))),
+            report: *log.report(),
+            log: Mutex::new(log),
+            files,
+            readers,
+            group: Group::new(progress),
+            durability: options.durability,
+            background: Background {
+                policy: options.background_sync,
+                writes: AtomicU32::new(0),
+                bytes: AtomicU64::new(0),
+                since: AtomicU64::new(0),
+            },
+            options: options.clone(),
+            worker: Arc::clone(worker),
+            preparing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            appends: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, Log<'static, Store>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn error(&self, error: walstone_core::Error<FileError>) -> Error {
+        Error::of_region(self.id, error)
+    }
+
+    /// Lets readers see what the log holds now. Called with the log locked.
+    fn publish(&self, log: &Log<'static, Store>) {
+        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        if facts.version == log.version() {
+            facts.last.store(log.last_sequence(), Ordering::Relaxed);
+            facts.end.store(log.written_mark().end, Ordering::Release);
+        } else {
+            *facts = Arc::new(Facts::new(log));
+        }
+    }
+
+    /// Runs one operation on the log and publishes what it did.
+    fn with_log<T>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&mut Log<'static, Store>) -> Result<T, walstone_core::Error<FileError>>,
+    ) -> Result<T> {
+        let mut log = self.log();
+        let result = operation(&mut log);
+        self.publish(&log);
+        let poisoned = log.poisoned();
+        let wants = log.wants_spare() || wants_space(&log);
+        drop(log);
+        if wants {
+            self.prepare_soon();
+        }
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                let error = self.error(error);
+                if let Some(cause) = poisoned {
+                    self.group.fail(Error::Poisoned { region: self.id, cause });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn append_with(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&mut Log<'static, Store>) -> Result<walstone_core::Appended, walstone_core::Error<FileError>>,
+    ) -> Result<(Appended, Mark)> {
+        let appended = self.with_log(|log| {
+            let appended = operation(log)?;
+            log.hand_over()?;
+            Ok(appended)
+        })?;
+        self.appends.fetch_add(1, Ordering::Relaxed);
+        let public = Appended {
+            first: appended.first,
+            last: appended.last,
+            position: appended.position,
+        };
+        Ok((public, appended.mark))
+    }
+
+    fn append(
+        self: &Arc<Self>,
+        durability: Durability,
+        operation: impl FnOnce(&mut Log<'static, Store>) -> Result<walstone_core::Appended, walstone_core::Error<FileError>>,
+    ) -> Result<Appended> {
+        let (appended, mark) = self.append_with(operation)?;
+        match durability {
+            Durability::Durable => self.wait(mark)?,
+            Durability::Written => self.written(mark),
+        }
+        Ok(appended)
+    }
+
+    pub(crate) fn wait(self: &Arc<Self>, mark: Mark) -> Result<()> {
+        self.group.wait(mark, || self.sync_once())
+    }
+
+    /// One sync of what is written now, outside the append lock.
+    pub(crate) fn sync_once(&self) -> Result<Progress> {
+        let mut log = self.log();
+        let mark = log.begin_sync().map_err(|error| self.error(error))?;
+        let through = log.last_sequence();
+        let synced = match mark {
+            None => None,
+            Some(mark) => {
+                drop(log);
+                self.background.reset();
+                let outcome = self.files.clone().sync(mark);
+                log = self.log();
+                if let Err(error) = outcome {
+                    log.poison(PoisonCause::Sync);
+                    return Err(error.into());
+                }
+                log.synced(mark);
+                Some(mark)
+            }
+        };
+        while log.remove_one() {}
+        Ok(Progress {
+            durable: log.durable_mark().max(synced.unwrap_or(log.durable_mark())),
+            through,
+        })
+    }
+
+    /// Counts a written append towards the next background sync.
+    pub(crate) fn written(self: &Arc<Self>, mark: Mark) {
+        let due = match self.background.policy {
+            BackgroundSync::Never => false,
+            BackgroundSync::Writes(count) => {
+                self.background.writes.fetch_add(1, Ordering::Relaxed) + 1 >= count.get()
+            }
+            BackgroundSync::Bytes(bytes) => {
+                let at = mark.segment.0.saturating_mul(u64::from(self.report.geometry.segment_len())) + u64::from(mark.end);
+                let since = self.background.bytes.load(Ordering::Relaxed);
+                if since == 0 {
+                    self.background.bytes.store(at, Ordering::Relaxed);
+                }
+                since > 0 && at.saturating_sub(since) >= bytes.get()
+            }
+            BackgroundSync::Interval(_) => {
+                let now = nanos(self.options.clock.now()) + 1;
+                let first = self
+                    .background
+                    .since
+                    .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok();
+                if first {
+                    self.worker.push(Job::Watch(Arc::downgrade(self)));
+                }
+                false
+            }
+        };
+        if due {
+            self.background.reset();
+            self.background.bytes.store(
+                mark.segment.0.saturating_mul(u64::from(self.report.geometry.segment_len())) + u64::from(mark.end),
+                Ordering::Relaxed,
+            );
+            self.worker.push(Job::Sync(Arc::downgrade(self)));
+        }
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(self: &Arc<Self>) -> Result<()> {
+        let mark = {
+            let log = self.log();
+            if let Some(cause) = log.poisoned() {
+                return Err(Error::Poisoned { region: self.id, cause });
+            }
+            log.written_mark()
+        };
+        self.wait(mark)
+    }
+
+    /// A background sync whose interval has passed. `None`: nothing waits for one; else how long to wait.
+    pub(crate) fn sync_if_due(self: &Arc<Self>) -> Option<Duration> {
+        let BackgroundSync::Interval(interval) = self.background.policy else {
+            return None;
+        };
+        let since = self.background.since.load(Ordering::Relaxed).checked_sub(1)?;
+        let waited = nanos(self.options.clock.now()).saturating_sub(since);
+        let left = nanos(interval).saturating_sub(waited);
+        if left > 0 {
+            return Some(Duration::from_nanos(left));
+        }
+        self.background.reset();
+        // A failure poisons the region, which the next call tells.
+        let _ = self.sync();
+        None
+    }
+
+    fn prepare_soon(self: &Arc<Self>) {
+        if !self.preparing.swap(true, Ordering::AcqRel) {
+            self.worker.push(Job::Prepare(Arc::downgrade(self)));
+        }
+    }
+
+    /// Creates the next segment and claims space ahead of the appender, in steps that hold the lock briefly.
+    pub(crate) fn prepare(&self) {
+        self.preparing.store(false, Ordering::Release);
+        let begun = {
+            let mut log = self.log();
+            if log.wants_spare() { log.begin_create() } else { None }
+        };
+        if let Some((id, header)) = begun {
+            let mut files = self.files.clone();
+            let created = files.create(id, &header);
+            let mut log = self.log();
+            match created {
+                Ok(()) => {
+                    if !log.created_ahead(id) {
+                        drop(log);
+                        let _ = files.remove(id);
+                    }
+                }
+                Err(_) => log.create_ahead_failed(),
+            }
+        }
+        loop {
+            let mut log = self.log();
+            let Some(to) = space_ahead(&log) else { return };
+            // No room now is no failure: an append that needs it will say so.
+            if log.storage_mut().claim(to.segment, to.end).is_err() {
+                return;
+            }
+            log.claimed_ahead(to);
+        }
+    }
+
+    /// Ends all writing. What was written is durable on return, if nothing failed.
+    pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let mut log = self.log();
+        let closed = log.close();
+        log.storage_mut().stop_appending();
+        let progress = Progress {
+            durable: log.durable_mark(),
+            through: log.last_sequence(),
+        };
+        drop(log);
+        match closed {
+            Ok(()) => {
+                self.group.advance(progress);
+                self.group.fail(Error::Closed);
+                Ok(())
+            }
+            Err(error) => {
+                let error = self.error(error);
+                self.group.fail(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// Bytes that are claimed ahead of the appender, and in one step.
+const AHEAD: u32 = 4 << 20;
+const STEP: u32 = 128 << 10;
+
+fn wants_space(log: &Log<'static, Store>) -> bool {
+    let len = log.storage().geometry().segment_len();
+    let [active, _] = log.claimed();
+    active.is_some_and(|claimed| {
+        claimed.end < len && claimed.end.saturating_sub(log.written_mark().end) < AHEAD.min(len / 4) / 2
+    })
+}
+
+/// The next step of claiming ahead: the active segment first, then, past half full, the one after it.
+fn space_ahead(log: &Log<'static, Store>) -> Option<Mark> {
+    let len = log.storage().geometry().segment_len();
+    let ahead = AHEAD.min(len / 4);
+    let [active, spare] = log.claimed();
+    let tail = log.written_mark().end;
+    // A region that nobody appends to gets nothing ahead.
+    let active = active.filter(|claimed| claimed.end > 0)?;
+    let wanted = (tail + ahead).min(len);
+    if active.end < wanted {
+        return Some(Mark {
+            segment: active.segment,
+            end: (active.end + STEP).min(wanted),
+        });
+    }
+    let spare = spare.filter(|claimed| tail > len / 2 && claimed.end > 0 && claimed.end < ahead)?;
+    Some(Mark {
+        segment: spare.segment,
+        end: (spare.end + STEP).min(ahead),
+    })
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1)
+}
+
+impl Background {
+    fn reset(&self) {
+        self.writes.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+        self.since.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Facts {
+    fn new(log: &Log<'static, Store>) -> Self {
+        Self {
+            snapshot: log.snapshot(false),
+            version: log.version(),
+            end: AtomicU32::new(log.written_mark().end),
+            last: AtomicU64::new(log.last_sequence()),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Region {
+    /// The region's number.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// Appends one value to `table`, with the durability of the options.
+    ///
+    /// # Errors
+    /// [`Error::RecordTooLarge`], [`Error::Full`], [`Error::SequenceExhausted`]: nothing was written, no sequence
+    /// used. [`Error::Poisoned`], [`Error::Closed`], [`Error::Forked`], [`Error::ReadOnly`]. [`Error::Storage`] where
+    /// writing or syncing failed: the record may or may not be there after reopening.
+    pub fn append(&self, table: u64, value: &[u8]) -> Result<Appended> {
+        self.append_with(table, value, self.shared.durability)
+    }
+
+    /// Appends one value to `table`.
+    ///
+    /// # Errors
+    /// As [`Region::append`].
+    pub fn append_with(&self, table: u64, value: &[u8], durability: Durability) -> Result<Appended> {
+        self.append_record_with(&NewRecord::new(table, value), durability)
+    }
+
+    /// Appends one record with its optional fields.
+    ///
+    /// # Errors
+    /// As [`Region::append`].
+    pub fn append_record_with(&self, record: &NewRecord<'_>, durability: Durability) -> Result<Appended> {
+        let prepared = Prepared::new(record, HARDWARE);
+        self.shared.append(durability, |log| log.append_prepared(&prepared))
+    }
+
+    /// Appends a batch with the durability of the options: after a crash all of it is there, or nothing.
+    ///
+    /// # Errors
+    /// As [`Region::append`]; [`Error::EmptyBatch`]; [`Error::TooManyVoids`].
+    pub fn append_batch(&self, batch: &Batch<'_>) -> Result<Appended> {
+        self.append_batch_with(batch, self.shared.durability)
+    }
+
+    /// Appends a batch: after a crash all of it is there, or nothing.
+    ///
+    /// # Errors
+    /// As [`Region::append_batch`].
+    pub fn append_batch_with(&self, batch: &Batch<'_>, durability: Durability) -> Result<Appended> {
+        let crc = payload_crc(batch);
+        self.shared.append(durability, |log| log.append_encoded(batch, crc))
+    }
+
+    /// Appends a batch and returns once it is written; the ticket tells when it has the durability asked for.
+    ///
+    /// # Errors
+    /// As [`Region::append_batch`].
+    pub fn submit(&self, batch: &Batch<'_>, durability: Durability) -> Result<Ticket> {
+        let crc = payload_crc(batch);
+        let (appended, mark) = self.shared.append_with(|log| log.append_encoded(batch, crc))?;
+        if durability == Durability::Written {
+            self.shared.written(mark);
+        }
+        Ok(Ticket::new(&self.shared, appended, mark, durability))
+    }
+
+    /// Deletes the records of `table` up to `sequence`, that one included, with the durability of the options.
+    /// Sequences that were not given yet are not touched.
+    ///
+    /// # Errors
+    /// As [`Region::append_batch`]. Works on a full disk.
+    pub fn delete_up_to(&self, table: u64, sequence: u64) -> Result<()> {
+        self.delete_up_to_with(table, sequence, self.shared.durability)
+    }
+
+    /// Deletes the records of `table` up to `sequence`, that one included.
+    ///
+    /// # Errors
+    /// As [`Region::delete_up_to`].
+    pub fn delete_up_to_with(&self, table: u64, sequence: u64, durability: Durability) -> Result<()> {
+        self.shared
+            .append(durability, |log| log.delete_up_to(table, sequence))
+            .map(drop)
+    }
+
+    /// Deletes the records of `table` from `sequence` on, that one included, that were given so far, with the
+    /// durability of the options. Their sequences are not given again.
+    ///
+    /// # Errors
+    /// As [`Region::delete_up_to`].
+    pub fn truncate_from(&self, table: u64, sequence: u64) -> Result<()> {
+        self.truncate_from_with(table, sequence, self.shared.durability)
+    }
+
+    /// Deletes the records of `table` from `sequence` on, that one included, that were given so far.
+    ///
+    /// # Errors
+    /// As [`Region::delete_up_to`].
+    pub fn truncate_from_with(&self, table: u64, sequence: u64, durability: Durability) -> Result<()> {
+        self.shared
+            .append(durability, |log| log.truncate_from(table, sequence))
+            .map(drop)
+    }
+
+    /// Gives the space of segments without a live record back, now. Rotation does so on its own.
+    ///
+    /// # Errors
+    /// As [`Region::append_batch`].
+    pub fn reclaim(&self) -> Result<()> {
+        self.shared.with_log(Log::reclaim)?;
+        self.sync()
+    }
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the sync failed: the region is poisoned. [`Error::Poisoned`]; [`Error::Closed`].
+    pub fn sync(&self) -> Result<()> {
+        self.shared.sync()
+    }
+
+    /// A stable snapshot for reading. Sees every append that returned before.
+    ///
+    /// # Errors
+    /// None today; reading tells what is wrong with what it reads.
+    pub fn view(&self) -> Result<View> {
+        Ok(View::new(&self.shared))
+    }
+
+    /// The last sequence given; 0 before the first.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.shared.facts().last.load(Ordering::Acquire)
+    }
+
+    /// The last sequence that is known durable; 0 before the first.
+    #[must_use]
+    pub fn durable_through(&self) -> u64 {
+        self.shared.group.progress().through
+    }
+
+    /// What opening the region found and did.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.shared.report
+    }
+
+    /// Why the region takes no more writes, if it does.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<PoisonCause> {
+        self.shared.log().poisoned()
+    }
+}
+
+fn payload_crc(batch: &Batch<'_>) -> u32 {
+    if batch.deletions() == 0 {
+        HARDWARE.of(batch.payload())
+    } else {
+        0
+    }
+}

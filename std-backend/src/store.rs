@@ -1,0 +1,143 @@
+//! The storage that the engine of one region gets: files, whose removal waits for the views that may read them.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use walstone_core::{Found, Geometry, Mark, SegmentId, Storage};
+
+use crate::files::{FileError, MapStorage};
+
+/// Files, and who still reads what.
+#[derive(Debug)]
+pub(crate) struct Store {
+    files: MapStorage,
+    readers: Arc<Readers>,
+}
+
+/// The views of a region, and the segments that wait for them.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    /// The first and last segment that each view may read.
+    views: BTreeMap<u64, (SegmentId, SegmentId)>,
+    waiting: Vec<SegmentId>,
+}
+
+impl Readers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A view that may read these segments begins. `read` is called under the lock, so that no segment it answers
+    /// with is removed in between.
+    pub(crate) fn begin<T>(&self, read: impl FnOnce() -> ((SegmentId, SegmentId), T)) -> (u64, T) {
+        let mut state = self.state();
+        let (range, answer) = read();
+        let number = state.next;
+        state.next += 1;
+        state.views.insert(number, range);
+        (number, answer)
+    }
+
+    /// A view ends; the segments that only it kept.
+    pub(crate) fn end(&self, number: u64) -> Vec<SegmentId> {
+        let mut state = self.state();
+        state.views.remove(&number);
+        let State { views, waiting, .. } = &mut *state;
+        let (kept, free) = waiting.iter().partition(|id| is_read(views, **id));
+        *waiting = kept;
+        free
+    }
+
+    /// Segments that wait for a view, and how many views there are.
+    pub(crate) fn waiting(&self) -> (Vec<SegmentId>, usize) {
+        let state = self.state();
+        (state.waiting.clone(), state.views.len())
+    }
+
+    /// Whether removal of a segment must wait; it is remembered then.
+    fn defer(&self, id: SegmentId) -> bool {
+        let mut state = self.state();
+        let read = is_read(&state.views, id);
+        if read && !state.waiting.contains(&id) {
+            state.waiting.push(id);
+        }
+        read
+    }
+}
+
+fn is_read(views: &BTreeMap<u64, (SegmentId, SegmentId)>, id: SegmentId) -> bool {
+    views.values().any(|(first, last)| *first <= id && id <= *last)
+}
+
+impl Store {
+    pub(crate) fn new(files: MapStorage, readers: Arc<Readers>) -> Self {
+        Self { files, readers }
+    }
+
+    pub(crate) fn stop_appending(&mut self) {
+        self.files.stop_appending();
+    }
+}
+
+impl Storage for Store {
+    type Error = FileError;
+
+    fn geometry(&self) -> Geometry {
+        self.files.geometry()
+    }
+
+    fn segments(&mut self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), FileError> {
+        self.files.segments(visit)
+    }
+
+    fn create(&mut self, id: SegmentId, header: &[u8]) -> Result<(), FileError> {
+        self.files.create(id, header)
+    }
+
+    fn claim(&mut self, id: SegmentId, end: u32) -> Result<(), FileError> {
+        self.files.claim(id, end)
+    }
+
+    fn extent(&mut self, id: SegmentId) -> Result<u32, FileError> {
+        self.files.extent(id)
+    }
+
+    fn read<'a>(&'a mut self, id: SegmentId, offset: u32, len: u32, buf: &'a mut [u8]) -> Result<&'a [u8], FileError> {
+        self.files.read(id, offset, len, buf)
+    }
+
+    fn write(&mut self, id: SegmentId, offset: u32, parts: &[&[u8]]) -> Result<(), FileError> {
+        self.files.write(id, offset, parts)
+    }
+
+    fn hand_over(&mut self, to: Mark) -> Result<(), FileError> {
+        self.files.hand_over(to)
+    }
+
+    fn sync(&mut self, to: Mark) -> Result<(), FileError> {
+        self.files.sync(to)
+    }
+
+    fn settle(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), FileError> {
+        self.files.settle(id, from, to)
+    }
+
+    /// A segment that a view may read goes with that view, or at the next open: no manifest lists it any more.
+    fn remove(&mut self, id: SegmentId) -> Result<(), FileError> {
+        if self.readers.defer(id) {
+            return Ok(());
+        }
+        self.files.remove(id)
+    }
+
+    fn release(&mut self, slot: u32) -> Result<(), FileError> {
+        self.files.release(slot)
+    }
+}

@@ -1,0 +1,440 @@
+//! A root and its regions: opening, making, removing, closing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use walstone_core::segment::header::Header;
+use walstone_core::{Capacity, Corruption, Log, Reason, Report, SegmentId, Storage};
+
+use crate::checksum::HARDWARE;
+use crate::error::{Error, Result};
+use crate::files::{FileError, MapStorage, Root, is_version_0};
+use crate::options::Options;
+use crate::region::{Region, Shared};
+use crate::stats::{self, RegionStats};
+use crate::store::{Readers, Store};
+use crate::worker::Worker;
+
+/// An open log: a directory with regions. Clones are the same log.
+///
+/// One process at a time may write; [`Wal::open_read_only`] works beside it. When the last clone and the last handle
+/// on its regions is dropped without [`Wal::close`], nothing acknowledged is lost; the next open finds an unclean end.
+#[derive(Clone, Debug)]
+pub struct Wal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: Root,
+    options: Options,
+    read_only: bool,
+    regions: Mutex<Regions>,
+    worker: Arc<Worker>,
+    report: WalReport,
+}
+
+struct Regions {
+    open: BTreeMap<u64, Slot>,
+    closed: bool,
+}
+
+#[derive(Clone)]
+enum Slot {
+    Open(Arc<Shared>),
+    /// It could not be opened. The others could.
+    Failed(Error),
+    /// It was closed on its own.
+    Closed,
+}
+
+/// What opening a log found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WalReport {
+    /// Regions that are open, by number.
+    pub regions: Vec<Report>,
+    /// Regions that are not, and why. They are left as they are.
+    pub failed: Vec<(u64, Error)>,
+    /// What is in the root and not of the log. It is left alone.
+    pub foreign: Vec<PathBuf>,
+    /// Regions whose making or removal was interrupted, and was undone or completed.
+    pub leftovers: Vec<u64>,
+}
+
+/// What a log is made of right now.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The open regions, by number.
+    pub regions: Vec<RegionStats>,
+    /// Regions that are not open, and why.
+    pub failed: Vec<(u64, Error)>,
+    /// Segment files that are open and could be closed.
+    pub open_segments: usize,
+}
+
+impl Wal {
+    /// Opens the log in the directory `path`, and makes the directory where it is missing: takes the lock, recovers
+    /// every region. A region that cannot be opened fails alone; [`Wal::report`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::NotADirectory`], [`Error::Version0`]: nothing was changed. [`Error::Storage`].
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let path = path.as_ref();
+        if path.exists() && !path.is_dir() {
+            return Err(Error::NotADirectory {
+                path: path.to_path_buf(),
+            });
+        }
+        if is_version_0(&options.seam, path)? {
+            return Err(Error::Version0 {
+                path: path.to_path_buf(),
+            });
+        }
+        let root = Root::open(options.seam.clone(), path, options.max_open_segments)?;
+        Self::with_root(root, options, false)
+    }
+
+    /// Opens the log for reading: takes no lock, changes no byte, name or time stamp, and works beside a writer.
+    /// Regions and records that the writer adds later are not seen.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`]; [`Error::Version0`]; [`Error::Storage`].
+    pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let path = path.as_ref();
+        if path.exists() && !path.is_dir() {
+            return Err(Error::NotADirectory {
+                path: path.to_path_buf(),
+            });
+        }
+        if is_version_0(&options.seam, path)? {
+            return Err(Error::Version0 {
+                path: path.to_path_buf(),
+            });
+        }
+        let root = Root::open_read_only(options.seam.clone(), path, options.max_open_segments)?;
+        Self::with_root(root, options, true)
+    }
+
+    fn with_root(root: Root, options: Options, read_only: bool) -> Result<Self> {
+        let listing = root.list_regions()?;
+        let mut report = WalReport {
+            foreign: listing.foreign,
+            leftovers: listing.leftovers,
+            ..WalReport::default()
+        };
+        if !read_only {
+            for &leftover in &report.leftovers {
+                root.release_leftover(leftover)?;
+            }
+        }
+        let worker = Arc::new(Worker::default());
+        let mut open = BTreeMap::new();
+        for id in listing.regions {
+            let slot = match open_region(&root, &options, &worker, id, read_only) {
+                Ok(shared) => {
+                    report.regions.push(shared.report);
+                    Slot::Open(Arc::new(shared))
+                }
+                Err(error) => {
+                    report.failed.push((id, error.clone()));
+                    Slot::Failed(error)
+                }
+            };
+            open.insert(id, slot);
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                root,
+                options,
+                read_only,
+                regions: Mutex::new(Regions { open, closed: false }),
+                worker,
+                report,
+            }),
+        })
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub fn report(&self) -> &WalReport {
+        &self.inner.report
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.inner.root.path()
+    }
+
+    /// The regions there are, by number, those that could not be opened included.
+    #[must_use]
+    pub fn regions(&self) -> Vec<u64> {
+        self.inner.regions().open.keys().copied().collect()
+    }
+
+    /// A handle on a region that exists. One that [`Wal::close_region`] closed is opened again.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`]; [`Error::Closed`]; why the region could not be opened.
+    pub fn region(&self, region: u64) -> Result<Region> {
+        let mut regions = self.inner.writable_or_open()?;
+        let slot = regions.open.get(&region).cloned();
+        match slot {
+            Some(Slot::Open(shared)) if !shared.is_closed() => Ok(Region { shared }),
+            Some(Slot::Failed(error)) => Err(error),
+            Some(Slot::Open(_) | Slot::Closed) => {
+                let shared = Arc::new(self.inner.open_region(region)?);
+                regions.open.insert(region, Slot::Open(Arc::clone(&shared)));
+                Ok(Region { shared })
+            }
+            None => Err(Error::NoRegion { region }),
+        }
+    }
+
+    /// Makes a region. On return it is durable.
+    ///
+    /// # Errors
+    /// [`Error::RegionExists`]; [`Error::Full`]; [`Error::ReadOnly`]; [`Error::Closed`]; [`Error::Storage`].
+    pub fn create_region(&self, region: u64) -> Result<Region> {
+        let mut regions = self.inner.writable()?;
+        if regions.open.contains_key(&region) {
+            return Err(Error::RegionExists { region });
+        }
+        let shared = Arc::new(self.inner.create_region(region)?);
+        regions.open.insert(region, Slot::Open(Arc::clone(&shared)));
+        Ok(Region { shared })
+    }
+
+    /// A handle on a region, which is made where it does not exist.
+    ///
+    /// # Errors
+    /// As [`Wal::region`] and [`Wal::create_region`].
+    pub fn region_or_create(&self, region: u64) -> Result<Region> {
+        match self.region(region) {
+            Err(Error::NoRegion { .. }) => {}
+            other => return other,
+        }
+        match self.create_region(region) {
+            // Somebody else was faster.
+            Err(Error::RegionExists { .. }) => self.region(region),
+            other => other,
+        }
+    }
+
+    /// Closes one region: everything in it is durable. Its handles answer [`Error::Closed`]; views stay valid. This
+    /// is also the way to open a poisoned region anew: close it, whatever that says, and ask for it again.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`]; as [`Region::sync`]: the region is closed even so.
+    pub fn close_region(&self, region: u64) -> Result<()> {
+        let mut regions = self.inner.writable_or_open()?;
+        match regions.open.get(&region).cloned() {
+            Some(Slot::Open(shared)) => {
+                regions.open.insert(region, Slot::Closed);
+                shared.close()
+            }
+            Some(_) => {
+                regions.open.insert(region, Slot::Closed);
+                Ok(())
+            }
+            None => Err(Error::NoRegion { region }),
+        }
+    }
+
+    /// Removes a region and everything in it. On return it is gone, whatever happens to the power. Its handles answer
+    /// [`Error::Closed`]; what views have read stays valid.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`]; [`Error::ReadOnly`]; [`Error::Closed`]; [`Error::Storage`] where its directory holds
+    /// foreign files (nothing was changed) or removing failed.
+    pub fn remove_region(&self, region: u64) -> Result<()> {
+        let mut regions = self.inner.writable()?;
+        let Some(slot) = regions.open.get(&region).cloned() else {
+            return Err(Error::NoRegion { region });
+        };
+        if let Slot::Open(shared) = slot {
+            // Closed without a word: what it holds is not wanted any more.
+            shared.abandon();
+        }
+        regions.open.insert(region, Slot::Closed);
+        self.inner.root.remove_region_dir(region)?;
+        regions.open.remove(&region);
+        Ok(())
+    }
+
+    /// What the log is made of right now. Reads every record once.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]; [`Error::Storage`].
+    pub fn stats(&self) -> Result<Stats> {
+        let slots: Vec<_> = self.inner.regions().open.clone().into_iter().collect();
+        let mut all = Stats {
+            open_segments: self.inner.root.cached_segment_count(),
+            ..Stats::default()
+        };
+        for (id, slot) in slots {
+            match slot {
+                Slot::Open(shared) => all.regions.push(stats::of_region(&shared)?),
+                Slot::Failed(error) => all.failed.push((id, error)),
+                Slot::Closed => all.failed.push((id, Error::Closed)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Performs background syncs whose interval has passed; the background thread does so by itself. For hosts that
+    /// bring their own clock.
+    pub fn tick(&self) {
+        self.inner.worker.tick();
+    }
+
+    /// Closes every region and the log: everything written is durable, the root may be opened by another. Handles
+    /// answer [`Error::Closed`] from now on; views stay valid. A second close does nothing.
+    ///
+    /// # Errors
+    /// The first failure; the rest is closed even so.
+    pub fn close(&self) -> Result<()> {
+        let open = {
+            let mut regions = self.inner.regions();
+            if regions.closed {
+                return Ok(());
+            }
+            regions.closed = true;
+            regions.open.clone()
+        };
+        let mut result = Ok(());
+        for slot in open.into_values() {
+            if let Slot::Open(shared) = slot
+                && let Err(error) = shared.close()
+                && result.is_ok()
+            {
+                result = Err(error);
+            }
+        }
+        self.inner.worker.stop();
+        self.inner.root.unlock();
+        result
+    }
+}
+
+impl Inner {
+    fn regions(&self) -> MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writable_or_open(&self) -> Result<MutexGuard<'_, Regions>> {
+        let regions = self.regions();
+        if regions.closed { Err(Error::Closed) } else { Ok(regions) }
+    }
+
+    fn writable(&self) -> Result<MutexGuard<'_, Regions>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.writable_or_open()
+    }
+
+    fn open_region(&self, region: u64) -> Result<Shared> {
+        open_region(&self.root, &self.options, &self.worker, region, self.read_only)
+    }
+
+    fn create_region(&self, region: u64) -> Result<Shared> {
+        let options = &self.options;
+        let segment_len = options.region_segment_len.get(&region).copied();
+        let segment_len = segment_len.unwrap_or(options.segment_len);
+        let readers = Arc::new(Readers::default());
+        let (log, files) = self.root.create_region_dir(region, segment_len, |files| {
+            let store = Store::new(files.clone(), Arc::clone(&readers));
+            let log = Log::create(store, Capacity::heap(0), engine_options(options, region))
+                .map_err(|error| Error::of_region(region, error))?;
+            Ok::<_, Error>((log, files))
+        })?;
+        Ok(Shared::new(region, log, files, readers, options, &self.worker))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.worker.stop();
+    }
+}
+
+fn engine_options(options: &Options, region: u64) -> walstone_core::Options {
+    walstone_core::Options {
+        checksum: HARDWARE,
+        ..walstone_core::Options::new(region, options.draw_seed())
+    }
+}
+
+/// How often a reader without the lock looks again before it calls damage damage.
+const LOOKS: usize = 5;
+
+fn open_region(root: &Root, options: &Options, worker: &Arc<Worker>, region: u64, read_only: bool) -> Result<Shared> {
+    let mut look = 0;
+    loop {
+        look += 1;
+        match try_open_region(root, options, worker, region, read_only) {
+            Err(Error::Corrupt { .. } | Error::Storage(_)) if read_only && look < LOOKS => std::thread::yield_now(),
+            result => return result,
+        }
+    }
+}
+
+fn try_open_region(root: &Root, options: &Options, worker: &Arc<Worker>, region: u64, read_only: bool) -> Result<Shared> {
+    let listing = root.list_region(region)?;
+    let segment_len = match options.region_segment_len.get(&region) {
+        Some(&segment_len) => segment_len,
+        None => stored_segment_len(root, region, &listing.segments)?.unwrap_or(options.segment_len),
+    };
+    let files = root.region(region, segment_len)?;
+    let readers = Arc::new(Readers::default());
+    let store = Store::new(files.clone(), Arc::clone(&readers));
+    let engine = engine_options(options, region);
+    let log = if read_only {
+        Log::open_read_only(store, Capacity::heap(0), engine)
+    } else {
+        Log::open(store, Capacity::heap(0), engine)
+    };
+    let log = log.map_err(|error| match error {
+        // A region gets its name only after its first segment is durable.
+        walstone_core::Error::NoRegion => Error::Corrupt {
+            region,
+            corruption: Corruption {
+                segment: listing.segments.last().copied().unwrap_or(SegmentId(0)),
+                offset: 0,
+                reason: Reason::NoManifest,
+            },
+        },
+        error => Error::of_region(region, error),
+    })?;
+    Ok(Shared::new(region, log, files, readers, options, worker))
+}
+
+/// The segment length that the region was made with, as the first header that verifies says.
+fn stored_segment_len(root: &Root, region: u64, segments: &[SegmentId]) -> Result<Option<u32>, FileError> {
+    for &id in segments {
+        let mut buf = [0; walstone_core::segment::header::HEADER_LEN];
+        let (bytes, _) = root.read_header(region, id, &mut buf)?;
+        if let Ok(header) = Header::decode(bytes, HARDWARE) {
+            return Ok(Some(header.geometry.segment_len()));
+        }
+    }
+    Ok(None)
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wal")
+            .field("path", &self.root.path())
+            .finish_non_exhaustive()
+    }
+}
+
+const _: fn() = || {
+    fn is_storage<S: Storage + Send>() {}
+    is_storage::<Store>();
+    is_storage::<MapStorage>();
+};

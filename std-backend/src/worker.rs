@@ -1,0 +1,160 @@
+//! The background thread of a log: syncs for tickets and for written records, prepares segments ahead. Decides
+//! nothing; a log works without it, only slower.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::region::Shared;
+
+/// Something to do beside the appenders.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Make a region durable.
+    Sync(Weak<Shared>),
+    /// Resolve tickets.
+    Tickets(Weak<Shared>),
+    /// Prepare segments and space ahead.
+    Prepare(Weak<Shared>),
+    /// Look whether the interval of a region has passed, again and again until it was synced.
+    Watch(Weak<Shared>),
+}
+
+/// The thread, started with the first job.
+#[derive(Default)]
+pub(crate) struct Worker {
+    state: Mutex<State>,
+    pushed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    watched: Vec<Weak<Shared>>,
+    thread: Option<JoinHandle<()>>,
+    stopped: bool,
+}
+
+impl Worker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a job. After [`Worker::stop`] jobs are done by nobody.
+    pub(crate) fn push(self: &Arc<Self>, job: Job) {
+        let mut state = self.state();
+        if state.stopped {
+            return;
+        }
+        match job {
+            Job::Watch(region) => state.watched.push(region),
+            job => state.jobs.push_back(job),
+        }
+        if state.thread.is_none() {
+            let worker = Arc::clone(self);
+            let thread = thread::Builder::new().name("walstone".into());
+            // Without a thread, tickets are still resolved by whoever waits or syncs.
+            state.thread = thread.spawn(move || worker.work()).ok();
+        }
+        drop(state);
+        self.pushed.notify_one();
+    }
+
+    /// Syncs the regions whose interval has passed; how long until the next one's has.
+    pub(crate) fn tick(&self) -> Option<Duration> {
+        let watched = std::mem::take(&mut self.state().watched);
+        let mut next: Option<Duration> = None;
+        for region in watched {
+            let Some(left) = region.upgrade().and_then(|region| region.sync_if_due()) else {
+                continue;
+            };
+            next = Some(next.map_or(left, |next| next.min(left)));
+            self.state().watched.push(region);
+        }
+        next
+    }
+
+    fn work(&self) {
+        loop {
+            let wait = self.tick();
+            let mut state = self.state();
+            while state.jobs.is_empty() && !state.stopped {
+                let watched = state.watched.len();
+                let (woken, timed_out) = match wait {
+                    Some(wait) => {
+                        let (woken, timeout) = self
+                            .pushed
+                            .wait_timeout(state, wait.max(Duration::from_micros(100)))
+                            .unwrap_or_else(PoisonError::into_inner);
+                        (woken, timeout.timed_out())
+                    }
+                    None => {
+                        let woken = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        (woken, false)
+                    }
+                };
+                state = woken;
+                if timed_out || state.watched.len() != watched {
+                    break;
+                }
+            }
+            if state.stopped {
+                return;
+            }
+            let job = state.jobs.pop_front();
+            drop(state);
+            if let Some(job) = job {
+                job.run();
+            }
+        }
+    }
+
+    /// Ends the thread and waits for it.
+    pub(crate) fn stop(&self) {
+        let thread = {
+            let mut state = self.state();
+            state.stopped = true;
+            state.jobs.clear();
+            state.thread.take()
+        };
+        self.pushed.notify_all();
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            // It holds no lock that a panic in it could have left.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Job {
+    fn run(self) {
+        match self {
+            Self::Sync(region) => {
+                if let Some(region) = region.upgrade() {
+                    // A failure poisons the region, which the next call tells.
+                    let _ = region.sync();
+                }
+            }
+            Self::Tickets(region) => {
+                if let Some(region) = region.upgrade() {
+                    region.group.lead_for_tickets(|| region.sync_once());
+                }
+            }
+            Self::Prepare(region) => {
+                if let Some(region) = region.upgrade() {
+                    region.prepare();
+                }
+            }
+            Self::Watch(_) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
