@@ -13,7 +13,8 @@ use crate::seam::{File, ForkMark, Seam};
 /// that the root is not its own.
 #[derive(Debug)]
 pub struct RootLock {
-    _file: File,
+    seam: Seam,
+    file: File,
     mark: ForkMark,
 }
 
@@ -30,7 +31,8 @@ impl RootLock {
             return Err(FileError::new(Doing::Lock, &path, Cause::Locked));
         }
         Ok(Self {
-            _file: file,
+            seam: seam.clone(),
+            file,
             mark: ForkMark::new(),
         })
     }
@@ -39,5 +41,15 @@ impl RootLock {
     #[must_use]
     pub fn owned_by_this_process(&self) -> bool {
         self.mark.is_here()
+    }
+}
+
+impl Drop for RootLock {
+    /// Unlocks instead of leaving it to the closing of the file: a child that was forked just now, on its way
+    /// to another program, still shares the opening, and the next opener here would find it locked.
+    fn drop(&mut self) {
+        if self.owned_by_this_process() {
+            let _ = self.seam.unlock(&self.file);
+        }
     }
 }

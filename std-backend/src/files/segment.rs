@@ -546,4 +546,24 @@ mod tests {
         check(900_000, 900_001, MAX_STEP, 1 << 20);
         check(0, 1 << 20, 0, 1 << 20);
     }
+
+    /// Some file systems cannot tell holes from data and answer that all is data; believing it would leave
+    /// holes under the stores.
+    #[test]
+    fn without_knowledge_of_holes_every_block_is_written_as_it_reads() {
+        use std::os::unix::fs::{FileExt, MetadataExt};
+        let seam = Seam::new();
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("file");
+        let file = seam.create(&path).unwrap();
+        seam.set_len(&file, 100_000).unwrap();
+        let direct = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        direct.write_all_at(b"data", 50_000).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        fill(&seam, &file, 1000..90_000, false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert_eq!(seam.next_data(&file, 0).unwrap(), Some(0..90_112));
+        direct.sync_all().unwrap();
+        assert_eq!(direct.metadata().unwrap().blocks() * 512, 90_112);
+    }
 }

@@ -152,6 +152,11 @@ impl MapStorage {
         self.right.is_some()
     }
 
+    /// Leaves appending to another handle: to the one that opens a poisoned region anew.
+    pub fn stop_appending(&mut self) {
+        self.right = None;
+    }
+
     fn segment(&mut self, id: SegmentId) -> Result<Arc<SegmentFile>, FileError> {
         match &self.current {
             Some(current) if current.id() == id && !current.is_gone() => Ok(Arc::clone(current)),

@@ -34,7 +34,12 @@ pub enum Call<'a> {
         /// Which opening.
         file: FileId,
     },
-    /// Ask for the length of an open file.
+    /// Give a lock back.
+    Unlock {
+        /// Which opening.
+        file: FileId,
+    },
+    /// Ask for the length of an open file, or of its blocks.
     Len {
         /// Which opening.
         file: FileId,

@@ -10,9 +10,9 @@
 //! - Everybody else gets slices only below the *lent end* of the file, and no store goes below it.
 //!
 //! What was lent before a region was closed and opened again is kept by the log's own rule: it writes behind all
-//! that it reads back. Other processes are kept out by the lock on the root. One that ignores it, shortens a file or stores into it
-//! breaks this, as with any map of a file: access behind a shortened end raises `SIGBUS`, and so does a page
-//! that the device cannot read.
+//! that it reads back. Other processes are kept out by the lock on the root. One that ignores it, shortens a
+//! file or stores into it breaks this, as with any map of a file: access behind a shortened end raises `SIGBUS`,
+//! and so does a page that the device cannot read.
 
 #![expect(unsafe_code, reason = "maps are memory that the compiler does not know of")]
 

@@ -166,6 +166,14 @@ impl Seam {
         })
     }
 
+    /// Gives the lock back, for all who share this opening.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub fn unlock(&self, file: &File) -> io::Result<()> {
+        self.retried(&Call::Unlock { file: file.id }, |_| file.file.unlock())
+    }
+
     /// The length of an open file in bytes.
     ///
     /// # Errors
