@@ -272,14 +272,17 @@ impl SegmentFile {
 
     /// Makes written blocks for every byte before `end`, and for some behind it.
     ///
-    /// Data is never overwritten: only holes are filled. The right keeps stores out meanwhile.
-    pub(crate) fn claim(self: &Arc<Self>, ground: &Ground, right: &mut AppendRight, end: u32) -> Result<(), FileError> {
+    /// Data is never overwritten: only holes are filled, and no store goes where this one fills. So any handle
+    /// may claim, ahead of the one that appends.
+    pub(crate) fn claim(self: &Arc<Self>, ground: &Ground, end: u32) -> Result<(), FileError> {
         if end <= self.claimed.load(Ordering::Acquire) {
             return Ok(());
         }
-        right.end_reading();
         let end = self.check_end(Doing::Claim, u64::from(end))?;
         let _claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        if end <= self.claimed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let (file, step) = {
             let mut state = self.opened(ground, Doing::Claim)?;
             self.change(ground, &mut state);
@@ -304,7 +307,10 @@ impl SegmentFile {
         state.step = step;
         // Not what an earlier life filled: that may be the whole segment.
         state.bytes.prefault(from.max(to.saturating_sub(MAX_STEP)), to);
-        self.claimed.store(to, Ordering::Release);
+        // A sync that failed meanwhile has put all in doubt again.
+        if self.claimed.load(Ordering::Relaxed) == from {
+            self.claimed.store(to, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -369,14 +375,8 @@ impl SegmentFile {
     }
 
     /// Writes `from..to` again as it reads and syncs, so that pages which a failed sync left clean become dirty.
-    pub(crate) fn settle(
-        self: &Arc<Self>,
-        ground: &Ground,
-        right: &mut AppendRight,
-        from: u32,
-        to: u32,
-    ) -> Result<(), FileError> {
-        right.end_reading();
+    /// Nobody stores meanwhile: the caller has the right to.
+    pub(crate) fn settle(self: &Arc<Self>, ground: &Ground, from: u32, to: u32) -> Result<(), FileError> {
         self.check_end(Doing::Settle, u64::from(to))?;
         let file = {
             let mut state = self.opened(ground, Doing::Settle)?;

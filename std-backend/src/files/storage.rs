@@ -19,9 +19,10 @@ use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, Pin};
 /// A handle on the segments of one region.
 ///
 /// Clones are handles on the same segments, and so is every storage that the root hands out for this region
-/// while one of them lives. The first handle that reads, claims, settles or writes through [`Storage`] becomes
-/// the one that appends until it is dropped; to the others these four answer [`Cause::NotAppender`], but for
-/// reading, which lends or copies. What is lent to them, or pinned, is never written again.
+/// while one of them lives. The first handle that reads, settles or writes through [`Storage`] becomes the one
+/// that appends until it is dropped. To the others `settle` and `write` answer [`Cause::NotAppender`], and `read`
+/// copies what may still be written, where the buffer has room, and lends the rest. What is lent to them, or
+/// pinned by anybody, is never written again.
 ///
 /// A map store survives the death of the process, so there is nothing to hand over. A page that the device
 /// cannot read raises `SIGBUS` when a lent slice is read, as does a file that somebody shortens meanwhile.
@@ -157,15 +158,14 @@ impl MapStorage {
         self.right = None;
     }
 
-    fn segment(&mut self, id: SegmentId) -> Result<Arc<SegmentFile>, FileError> {
-        match &self.current {
-            Some(current) if current.id() == id && !current.is_gone() => Ok(Arc::clone(current)),
-            _ => {
-                let segment = self.region.segment(id)?;
-                self.current = Some(Arc::clone(&segment));
-                Ok(segment)
-            }
+    /// The start of whatever changes something. What was read last need not stay mapped any more: else the
+    /// blocks of a removed segment would not be free yet.
+    fn changing(&mut self, doing: Doing) -> Result<(), FileError> {
+        self.reading = None;
+        if let Some(right) = &mut self.right {
+            right.end_reading();
         }
+        self.region.check_writable(doing)
     }
 
     /// The segment and the right to change it.
@@ -173,10 +173,10 @@ impl MapStorage {
         &mut self,
         doing: Doing,
         id: SegmentId,
-    ) -> Result<(Arc<SegmentFile>, &Ground, &mut AppendRight), FileError> {
-        self.region.check_writable(doing)?;
-        let segment = self.segment(id)?;
+    ) -> Result<(&Arc<SegmentFile>, &Ground, &mut AppendRight), FileError> {
+        self.changing(doing)?;
         self.appends();
+        let segment = met(&mut self.current, &self.region, id)?;
         let right = self.right.as_mut();
         let right = right.ok_or_else(|| segment.error(doing, Cause::NotAppender))?;
         Ok((segment, &self.region.ground, right))
@@ -234,6 +234,19 @@ impl MapStorage {
             }
         }
     }
+}
+
+/// A segment, by way of the one met last.
+fn met<'a>(
+    current: &'a mut Option<Arc<SegmentFile>>,
+    region: &RegionFiles,
+    id: SegmentId,
+) -> Result<&'a Arc<SegmentFile>, FileError> {
+    let segment = match current.take() {
+        Some(last) if last.id() == id && !last.is_gone() => last,
+        _ => region.segment(id)?,
+    };
+    Ok(current.insert(segment))
 }
 
 /// Names that a create tries, should leftovers have taken the first ones.
@@ -315,7 +328,7 @@ impl Storage for MapStorage {
     }
 
     fn create(&mut self, id: SegmentId, header: &[u8]) -> Result<(), FileError> {
-        self.region.check_writable(Doing::Create)?;
+        self.changing(Doing::Create)?;
         let dir = self.dir();
         if self.region.removed.load(Ordering::Acquire) {
             return Err(FileError::new(Doing::Create, &*dir, Cause::Removed));
@@ -328,19 +341,18 @@ impl Storage for MapStorage {
     }
 
     fn claim(&mut self, id: SegmentId, end: u32) -> Result<(), FileError> {
-        let (segment, ground, right) = self.appending(Doing::Claim, id)?;
-        segment.claim(ground, right, end)
+        self.changing(Doing::Claim)?;
+        met(&mut self.current, &self.region, id)?.claim(&self.region.ground, end)
     }
 
     fn extent(&mut self, id: SegmentId) -> Result<u32, FileError> {
-        let segment = self.segment(id)?;
-        segment.extent(&self.region.ground)
+        met(&mut self.current, &self.region, id)?.extent(&self.region.ground)
     }
 
     fn read<'a>(&'a mut self, id: SegmentId, offset: u32, len: u32, buf: &'a mut [u8]) -> Result<&'a [u8], FileError> {
         let to = u64::from(offset) + u64::from(len);
-        let segment = self.segment(id)?;
         self.appends();
+        let segment = met(&mut self.current, &self.region, id)?;
         let ground = &self.region.ground;
         if let Some(right) = &mut self.right {
             return segment.read(ground, right, offset, to);
@@ -348,7 +360,7 @@ impl Storage for MapStorage {
         if let Some(copied) = segment.copy(ground, offset, to, buf)? {
             return Ok(copied);
         }
-        Ok(self.reading.insert(self.region.pin(&segment, offset, to)?))
+        Ok(self.reading.insert(self.region.pin(segment, offset, to)?))
     }
 
     /// Write units are single bytes, so there is never one to fill up.
@@ -360,23 +372,22 @@ impl Storage for MapStorage {
     /// Stores into a shared map are in the page cache already, which the process does not take with it.
     fn hand_over(&mut self, to: Mark) -> Result<(), FileError> {
         let _ = to;
-        self.region.check_writable(Doing::Write)
+        self.changing(Doing::Write)
     }
 
     fn sync(&mut self, to: Mark) -> Result<(), FileError> {
-        self.region.check_writable(Doing::Sync)?;
-        let segment = self.segment(to.segment)?;
-        segment.sync(&self.region.ground, Doing::Sync)
+        self.changing(Doing::Sync)?;
+        met(&mut self.current, &self.region, to.segment)?.sync(&self.region.ground, Doing::Sync)
     }
 
     fn settle(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), FileError> {
-        let (segment, ground, right) = self.appending(Doing::Settle, id)?;
-        segment.settle(ground, right, from, to)
+        let (segment, ground, _right) = self.appending(Doing::Settle, id)?;
+        segment.settle(ground, from, to)
     }
 
     fn remove(&mut self, id: SegmentId) -> Result<(), FileError> {
-        self.region.check_writable(Doing::Remove)?;
-        let segment = self.segment(id)?;
+        self.changing(Doing::Remove)?;
+        let segment = self.region.segment(id)?;
         let path = segment.path();
         let io = |error| FileError::io(Doing::Remove, &path, error);
         let seam = &self.region.ground.seam;
@@ -392,7 +403,7 @@ impl Storage for MapStorage {
     }
 
     fn release(&mut self, slot: u32) -> Result<(), FileError> {
-        self.region.check_writable(Doing::Remove)?;
+        self.changing(Doing::Remove)?;
         let dir = self.dir();
         let seam = &self.region.ground.seam;
         let known = self.slots.get_mut(slot as usize).filter(|path| path.is_some());

@@ -250,13 +250,14 @@ fn one_handle_appends_and_what_it_lent_to_others_stays() {
     let mut other = storage.clone();
     for error in [
         other.write(SegmentId(1), 69, &[b"x"]).unwrap_err(),
-        other.claim(SegmentId(1), 80).unwrap_err(),
         other.settle(SegmentId(1), 0, 64).unwrap_err(),
     ] {
         assert!(matches!(error.cause(), Cause::NotAppender), "{error}");
     }
     assert!(storage.appends());
     assert!(!other.appends());
+    // Space may be claimed ahead by anybody.
+    other.claim(SegmentId(1), 5000).unwrap();
 
     // A look ahead by another handle is a copy where there is room, so that appending goes on.
     assert_eq!(read(&mut other, 1, 64, 9), b"first\0\0\0\0");
