@@ -305,8 +305,10 @@ impl SegmentFile {
         self.change(ground, &mut state);
         let to = filled.map_err(self.io(Doing::Claim))?;
         state.step = step;
-        // Not what an earlier life filled: that may be the whole segment.
-        state.bytes.prefault(from.max(to.saturating_sub(MAX_STEP)), to);
+        // Not what an earlier life filled: that may be the whole segment, and it would be written once more.
+        if from > 0 {
+            state.bytes.prefault(from, to);
+        }
         // A sync that failed meanwhile has put all in doubt again.
         if self.claimed.load(Ordering::Relaxed) == from {
             self.claimed.store(to, Ordering::Release);

@@ -1,10 +1,13 @@
 //! How many segments are open at once, and that closing one takes nothing from anybody.
 
+use std::sync::Arc;
+
 use walstone::files::{FileError, MapStorage, Root};
-use walstone::seam::Seam;
+use walstone::seam::{Call, Seam};
 use walstone_core::geometry::SegmentId;
 use walstone_core::storage::{SharedStorage, Storage};
 
+use crate::observers::Gate;
 use crate::{Bench, HEADER, SEGMENT_LEN, append, descriptors_below, maps_below, mark, read};
 
 #[test]
@@ -145,4 +148,64 @@ fn threads_close_each_others_segments() {
         }
     });
     assert!(descriptors_below(dir.path()) <= 1);
+}
+
+/// What was stored while a sync ran is not covered by it.
+#[test]
+fn a_store_during_a_sync_keeps_the_segment_open() {
+    let gate = Arc::new(Gate::new(|call| matches!(call, Call::SyncFile { .. })));
+    let bench = Bench::with(Seam::observed(gate.clone()), 1);
+    let mut storage = bench.open();
+    storage.create(SegmentId(2), &HEADER).unwrap();
+    append(&mut storage, 1, 64, b"before").unwrap();
+    let mut syncer = storage.clone();
+    gate.during(
+        || syncer.sync(mark(1, 70)).unwrap(),
+        || storage.write(SegmentId(1), 70, &[b"during"]).unwrap(),
+    );
+    read(&mut storage, 2, 0, 64);
+    assert!(is_open(&bench, 1));
+    storage.sync(mark(1, 76)).unwrap();
+    read(&mut storage, 2, 0, 64);
+    assert!(!is_open(&bench, 1));
+}
+
+/// Nor is what a claim went on writing.
+#[test]
+fn a_claim_during_a_sync_keeps_the_segment_open() {
+    let gate = Arc::new(Gate::new(|call| matches!(call, Call::Write { .. })));
+    let bench = Bench::with(Seam::observed(gate.clone()), 1);
+    let mut storage = bench.open();
+    storage.create(SegmentId(2), &HEADER).unwrap();
+    append(&mut storage, 1, 64, b"before").unwrap();
+    let mut claimer = storage.clone();
+    gate.during(
+        || claimer.claim(SegmentId(1), 10_000).unwrap(),
+        || storage.sync(mark(1, 70)).unwrap(),
+    );
+    read(&mut storage, 2, 0, 64);
+    assert!(is_open(&bench, 1));
+    storage.sync(mark(1, 10_000)).unwrap();
+    read(&mut storage, 2, 0, 64);
+    assert!(!is_open(&bench, 1));
+}
+
+/// While a sync runs others append, claim, create and pin, in its segment and in others.
+#[test]
+fn nobody_waits_for_a_sync() {
+    let gate = Arc::new(Gate::new(|call| matches!(call, Call::SyncFile { .. })));
+    let bench = Bench::with(Seam::observed(gate.clone()), 1);
+    let mut storage = bench.open();
+    append(&mut storage, 1, 64, b"before").unwrap();
+    let mut syncer = storage.clone();
+    let reader = storage.clone();
+    gate.during(
+        || syncer.sync(mark(1, 70)).unwrap(),
+        || {
+            append(&mut storage, 1, 70, &[b'x'; 9000]).unwrap();
+            storage.create(SegmentId(2), &HEADER).unwrap();
+            append(&mut storage, 2, 64, b"next").unwrap();
+            assert_eq!(&*reader.pin(SegmentId(1), 68, 72).unwrap(), b"rexx");
+        },
+    );
 }

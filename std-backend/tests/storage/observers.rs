@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 
 use walstone::seam::{Call, FileId, Observer, Verdict};
 
@@ -245,5 +245,45 @@ impl Observer for Breaker {
             Trouble::Errno(errno) => Err(io::Error::from_raw_os_error(errno)),
             Trouble::Short(len) => Ok(Verdict::Short(len)),
         }
+    }
+}
+
+/// Holds one call back until it is let go.
+pub(crate) struct Gate {
+    applies: fn(&Call<'_>) -> bool,
+    armed: AtomicBool,
+    entered: Barrier,
+    left: Barrier,
+}
+
+impl Gate {
+    pub(crate) fn new(applies: fn(&Call<'_>) -> bool) -> Self {
+        Self {
+            applies,
+            armed: AtomicBool::new(false),
+            entered: Barrier::new(2),
+            left: Barrier::new(2),
+        }
+    }
+
+    /// Runs `held` on another thread until its call is at the gate, and `meanwhile` before it goes on.
+    pub(crate) fn during(&self, held: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
+        self.armed.store(true, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            scope.spawn(held);
+            self.entered.wait();
+            meanwhile();
+            self.left.wait();
+        });
+    }
+}
+
+impl Observer for Gate {
+    fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
+        if (self.applies)(call) && self.armed.swap(false, Ordering::Relaxed) {
+            self.entered.wait();
+            self.left.wait();
+        }
+        Ok(Verdict::Proceed)
     }
 }

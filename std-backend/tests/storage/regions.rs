@@ -136,6 +136,13 @@ fn names_are_durable_when_a_call_returns() {
     let seam = Seam::observed(recorder.clone());
     let root = Root::open(seam, &path, 1).unwrap();
     assert_eq!(check("making the root").1, 2);
+    drop(root);
+    let root = Root::open(Seam::observed(recorder.clone()), &path, 1).unwrap();
+    assert_eq!(
+        recorder.take()[1..],
+        [Step::SyncDir(path.clone())],
+        "its listing is relied on"
+    );
     crate::make_region(&root).unwrap();
     let (steps, missed) = check("making a region");
     assert_eq!(missed, 1, "{steps:?}");
