@@ -158,13 +158,19 @@ impl MapStorage {
         self.right = None;
     }
 
-    /// The start of whatever changes something. What was read last need not stay mapped any more: else the
-    /// blocks of a removed segment would not be free yet.
-    fn changing(&mut self, doing: Doing) -> Result<(), FileError> {
+    /// Lets go of the map that was read last, which else stays until something is read elsewhere or changed,
+    /// whatever the cache limit says. For a region that will be idle.
+    pub fn end_reading(&mut self) {
         self.reading = None;
         if let Some(right) = &mut self.right {
             right.end_reading();
         }
+    }
+
+    /// The start of whatever changes something. What was read last need not stay mapped any more: else the
+    /// blocks of a removed segment would not be free yet.
+    fn changing(&mut self, doing: Doing) -> Result<(), FileError> {
+        self.end_reading();
         self.region.check_writable(doing)
     }
 

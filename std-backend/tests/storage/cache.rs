@@ -54,6 +54,24 @@ fn pins_outlive_closing_and_removal() {
     assert_eq!(maps_below(bench.path()), 0);
 }
 
+#[test]
+fn what_was_read_last_stays_mapped_until_reading_ends() {
+    let bench = Bench::with(Seam::new(), 1);
+    let mut storage = bench.open();
+    let mut other = storage.clone();
+    storage.create(SegmentId(2), &HEADER).unwrap();
+    for handle in [&mut storage, &mut other] {
+        read(handle, 1, 0, 64);
+        handle.read(SegmentId(1), 0, 64, &mut []).unwrap();
+    }
+    drop(other.pin(SegmentId(2), 0, 64).unwrap());
+    assert_eq!(maps_below(bench.path()), 2);
+    storage.end_reading();
+    assert_eq!(maps_below(bench.path()), 2, "the other handle still reads");
+    other.end_reading();
+    assert_eq!(maps_below(bench.path()), 1);
+}
+
 /// An error of write-back is told to descriptors that were open then. So what is not durable stays open,
 /// whatever the limit says, and is closed when a sync has covered it.
 #[test]
