@@ -671,6 +671,11 @@ impl<'w, S: Storage> Log<'w, S> {
         closed
     }
 
+    /// Takes no more writes, without making anything durable: the region is to be removed.
+    pub const fn abandon(&mut self) {
+        self.closed = true;
+    }
+
     /// Reads records of one table, or of all where `table` is `None`, with sequences in `range`, by rising sequence.
     pub fn read(&mut self, table: Option<u64>, range: impl RangeBounds<u64>) -> Reads<'_, 'w, S> {
         Reads::new(self, table, range)

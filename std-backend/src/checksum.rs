@@ -5,8 +5,10 @@
 //! implementation needs to get going. A payload or a scan is long: there `crc-fast` folds with carry-less
 //! multiplication, 80 GB/s and more where the instruction alone stops at 9.
 
+#![allow(unsafe_code, reason = "one call of a function that needs SSE 4.2")]
+
 use crc_fast::{CrcAlgorithm, Digest};
-use walstone_core::checksum::Checksum;
+use walstone_core::Checksum;
 
 /// The fastest implementation this processor has, chosen at run time.
 pub(crate) const HARDWARE: Checksum = Checksum::new(extend);
@@ -62,7 +64,7 @@ fn extend_short(crc: u32, bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::{HARDWARE, fold};
-    use walstone_core::checksum::Checksum;
+    use walstone_core::Checksum;
 
     /// A fixed sequence without a pattern a CRC could hide behind.
     struct Random(u64);

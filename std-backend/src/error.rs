@@ -141,6 +141,7 @@ impl From<FileError> for Error {
                 path: error.path().to_path_buf(),
             },
             Cause::Forked => Self::Forked,
+            Cause::Closed => Self::Closed,
             Cause::ReadOnly => Self::ReadOnly,
             Cause::Io(io) if io.kind() == std::io::ErrorKind::NotADirectory => Self::NotADirectory {
                 path: error.path().to_path_buf(),

@@ -159,7 +159,10 @@ impl Group {
 
     fn lead(&self, sync: &mut impl FnMut() -> Result<Progress>) {
         // Whatever becomes of the sync, a panic in it included, the next one can lead.
-        let mut leading = Leading { group: self, outcome: None };
+        let mut leading = Leading {
+            group: self,
+            outcome: None,
+        };
         let start = Instant::now();
         let outcome = sync();
         self.syncs.fetch_add(1, Ordering::Relaxed);

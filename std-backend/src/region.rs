@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use walstone_core::{
-    Batch, Log, Mark, NewRecord, Position, PoisonCause, Prepared, Report, Snapshot, Storage,
-};
+use walstone_core::{Batch, Log, Mark, NewRecord, PoisonCause, Position, Prepared, Report, Snapshot, Storage};
 
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
@@ -228,11 +226,13 @@ impl Shared {
     pub(crate) fn written(self: &Arc<Self>, mark: Mark) {
         let due = match self.background.policy {
             BackgroundSync::Never => false,
-            BackgroundSync::Writes(count) => {
-                self.background.writes.fetch_add(1, Ordering::Relaxed) + 1 >= count.get()
-            }
+            BackgroundSync::Writes(count) => self.background.writes.fetch_add(1, Ordering::Relaxed) + 1 >= count.get(),
             BackgroundSync::Bytes(bytes) => {
-                let at = mark.segment.0.saturating_mul(u64::from(self.report.geometry.segment_len())) + u64::from(mark.end);
+                let at = mark
+                    .segment
+                    .0
+                    .saturating_mul(u64::from(self.report.geometry.segment_len()))
+                    + u64::from(mark.end);
                 let since = self.background.bytes.load(Ordering::Relaxed);
                 if since == 0 {
                     self.background.bytes.store(at, Ordering::Relaxed);
@@ -255,7 +255,10 @@ impl Shared {
         if due {
             self.background.reset();
             self.background.bytes.store(
-                mark.segment.0.saturating_mul(u64::from(self.report.geometry.segment_len())) + u64::from(mark.end),
+                mark.segment
+                    .0
+                    .saturating_mul(u64::from(self.report.geometry.segment_len()))
+                    + u64::from(mark.end),
                 Ordering::Relaxed,
             );
             self.worker.push(Job::Sync(Arc::downgrade(self)));
@@ -354,6 +357,16 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+
+    /// Ends all writing without making anything durable: the region is to be removed.
+    pub(crate) fn abandon(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut log = self.log();
+        log.abandon();
+        log.storage_mut().stop_appending();
+        drop(log);
+        self.group.fail(Error::Closed);
     }
 
     pub(crate) fn worker(&self) -> &Arc<Worker> {

@@ -1,14 +1,25 @@
 //! What a log is made of right now.
 
-use walstone_core::{Entry, SegmentId, TableRange};
-
-use crate::error::Result;
-use crate::files::MapStorage;
-use crate::region::Shared;
-use crate::view::View;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use walstone_core::Storage;
+
+use walstone_core::{Entry, SegmentId, Storage, TableRange};
+
+use crate::error::{Error, Result};
+use crate::region::Shared;
+use crate::view::View;
+
+/// What a log is made of.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The open regions, by number.
+    pub regions: Vec<RegionStats>,
+    /// Regions that are not open, and why.
+    pub failed: Vec<(u64, Error)>,
+    /// Segment files that are open and could be closed.
+    pub open_segments: usize,
+}
 
 /// What a region is made of.
 #[derive(Clone, Debug)]
@@ -110,7 +121,7 @@ pub(crate) fn of_region(shared: &Arc<Shared>) -> Result<RegionStats> {
     let (held_by_views, views) = shared.readers.waiting();
     Ok(RegionStats {
         region: shared.id,
-        segment_len: MapStorage::geometry(&shared.files).segment_len(),
+        segment_len: shared.files.geometry().segment_len(),
         segments,
         last_sequence: shared.facts().last.load(Ordering::Acquire),
         durable_through: shared.group.progress().through,

@@ -5,7 +5,10 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use walstone_core::{Corruption, Entries, Entry, Frames, Position, Reason, Record, SegmentId, SegmentReader, SharedStorage, Snapshot, Storage};
+use walstone_core::{
+    Corruption, Entries, Entry, Frames, Position, Reason, Record, SegmentId, SegmentReader, SharedStorage, Snapshot,
+    Storage,
+};
 
 use crate::error::{Error, Result};
 use crate::files::MapStorage;
@@ -68,7 +71,11 @@ impl View {
         if let Some(pin) = slot.get() {
             return Ok(pin);
         }
-        let end = if at + 1 == self.pins.len() { self.end } else { segment.end };
+        let end = if at + 1 == self.pins.len() {
+            self.end
+        } else {
+            segment.end
+        };
         let pin = self.shared.files.pin(segment.id, 0, end)?;
         Ok(slot.get_or_init(|| pin))
     }

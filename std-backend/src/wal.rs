@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::files::{FileError, MapStorage, Root, is_version_0};
 use crate::options::Options;
 use crate::region::{Region, Shared};
-use crate::stats::{self, RegionStats};
+use crate::stats::{self, Stats};
 use crate::store::{Readers, Store};
 use crate::worker::Worker;
 
@@ -61,18 +61,6 @@ pub struct WalReport {
     pub foreign: Vec<PathBuf>,
     /// Regions whose making or removal was interrupted, and was undone or completed.
     pub leftovers: Vec<u64>,
-}
-
-/// What a log is made of right now.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// The open regions, by number.
-    pub regions: Vec<RegionStats>,
-    /// Regions that are not open, and why.
-    pub failed: Vec<(u64, Error)>,
-    /// Segment files that are open and could be closed.
-    pub open_segments: usize,
 }
 
 impl Wal {
@@ -327,7 +315,11 @@ impl Inner {
 
     fn writable_or_open(&self) -> Result<MutexGuard<'_, Regions>> {
         let regions = self.regions();
-        if regions.closed { Err(Error::Closed) } else { Ok(regions) }
+        if regions.closed {
+            Err(Error::Closed)
+        } else {
+            Ok(regions)
+        }
     }
 
     fn writable(&self) -> Result<MutexGuard<'_, Regions>> {
@@ -383,7 +375,13 @@ fn open_region(root: &Root, options: &Options, worker: &Arc<Worker>, region: u64
     }
 }
 
-fn try_open_region(root: &Root, options: &Options, worker: &Arc<Worker>, region: u64, read_only: bool) -> Result<Shared> {
+fn try_open_region(
+    root: &Root,
+    options: &Options,
+    worker: &Arc<Worker>,
+    region: u64,
+    read_only: bool,
+) -> Result<Shared> {
     let listing = root.list_region(region)?;
     let segment_len = match options.region_segment_len.get(&region) {
         Some(&segment_len) => segment_len,

@@ -1,0 +1,572 @@
+//! One segment file: opened and closed on demand, space claimed ahead, stores, syncs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use walstone_core::SegmentId;
+
+use super::cache::Cache;
+use super::error::{Cause, Doing, FileError};
+use super::lock::RootLock;
+use super::names;
+use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, Lending, Map, Pin, Seam, StoreError};
+
+/// What all regions of a root share.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) seam: Seam,
+    /// None where the root was opened for reading only.
+    pub(crate) lock: Option<RootLock>,
+    pub(crate) cache: Cache,
+}
+
+impl Ground {
+    /// Whether this process may change the root.
+    pub(crate) fn check_writable(&self) -> Result<(), Cause> {
+        match &self.lock {
+            None => Err(Cause::ReadOnly),
+            Some(lock) if lock.owned_by_this_process() => Ok(()),
+            Some(lock) if lock.is_released() => Err(Cause::Closed),
+            Some(_) => Err(Cause::Forked),
+        }
+    }
+}
+
+/// Where a region's files are. A region that is being made gets its final name last.
+#[derive(Debug)]
+pub(crate) struct RegionDir(Mutex<Arc<Path>>);
+
+impl RegionDir {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self(Mutex::new(path.into()))
+    }
+
+    pub(crate) fn path(&self) -> Arc<Path> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn moved_to(&self, path: PathBuf) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = path.into();
+    }
+}
+
+/// One segment file, open or not. There is one value per file, so that what is known of it outlives closing.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    id: SegmentId,
+    dir: Arc<RegionDir>,
+    len: u32,
+    serial: u64,
+    last_used: AtomicU64,
+    /// Stores may go below this: there are written blocks. 0: not known since the root was opened. Changed with
+    /// `state` locked.
+    claimed: AtomicU32,
+    /// The file is removed. Changed with `state` locked.
+    gone: AtomicBool,
+    /// Held while blocks are written, so that `state` need not be.
+    claiming: Mutex<()>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    file: Option<Arc<File>>,
+    pub(crate) bytes: Lending,
+    /// Not all of this file is known durable: the file stays open.
+    dirty: bool,
+    /// Counts changes, so that a sync knows whether it covers the last one.
+    changes: u64,
+    /// The end of all stores of this life.
+    stored_end: u32,
+    /// Bytes that the next claim goes ahead; 0 before the first.
+    step: u32,
+    /// Whether the file system tells holes from data.
+    tells_holes: Option<bool>,
+}
+
+/// What is dropped when a segment is closed.
+#[expect(dead_code, reason = "held for their drop alone")]
+#[derive(Debug)]
+pub(crate) struct Opened(Option<Arc<File>>, Option<Arc<Map>>);
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+
+impl SegmentFile {
+    /// A segment of which blocks up to `claimed` are known to be written.
+    pub(crate) fn new(id: SegmentId, dir: Arc<RegionDir>, len: u32, claimed: u32, gate: AppendGate) -> Self {
+        Self {
+            id,
+            dir,
+            len,
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            last_used: AtomicU64::new(0),
+            claimed: AtomicU32::new(claimed),
+            gone: AtomicBool::new(false),
+            claiming: Mutex::default(),
+            state: Mutex::new(State {
+                file: None,
+                bytes: Lending::new(gate),
+                dirty: false,
+                changes: 0,
+                stored_end: 0,
+                step: 0,
+                tells_holes: None,
+            }),
+        }
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn used(&self, now: u64) {
+        self.last_used.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join(names::segment(self.id))
+    }
+
+    pub(crate) fn error(&self, doing: Doing, cause: Cause) -> FileError {
+        FileError::new(doing, self.path(), cause)
+    }
+
+    fn io(&self, doing: Doing) -> impl FnOnce(io::Error) -> FileError + '_ {
+        move |error| self.error(doing, Cause::Io(error))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// The file is removed: closes it; what is lent stays mapped.
+    pub(crate) fn removed(&self, ground: &Ground) {
+        let mut state = self.lock();
+        self.gone.store(true, Ordering::Release);
+        state.dirty = false;
+        ground.cache.leave(self);
+        let opened = state.close();
+        drop(state);
+        drop(opened);
+    }
+
+    /// Closes the file if nobody is at it and nothing would be lost.
+    pub(crate) fn try_close(&self) -> Option<Opened> {
+        let mut state = self.state.try_lock().ok()?;
+        (!state.dirty).then(|| state.close())
+    }
+
+    /// The state of the open and mapped file, locked.
+    pub(crate) fn opened(self: &Arc<Self>, ground: &Ground, doing: Doing) -> Result<MutexGuard<'_, State>, FileError> {
+        let mut state = self.lock();
+        if self.is_gone() {
+            return Err(self.error(doing, Cause::Removed));
+        }
+        if state.file.is_some() {
+            self.used(ground.cache.now());
+        } else {
+            // First, so that the limit holds while the file is opened; nobody closes it, for its state is locked.
+            ground.cache.enter(self);
+            if let Err(error) = self.open(ground, &mut state) {
+                ground.cache.leave(self);
+                return Err(error);
+            }
+        }
+        Ok(state)
+    }
+
+    fn open(&self, ground: &Ground, state: &mut State) -> Result<(), FileError> {
+        let writable = ground.lock.is_some();
+        let seam = &ground.seam;
+        let file = seam.open(&self.path(), writable).map_err(self.io(Doing::Open))?;
+        let found = seam.len(&file).map_err(self.io(Doing::Open))?;
+        if found != u64::from(self.len) {
+            let expected = self.len;
+            return Err(self.error(Doing::Open, Cause::Length { found, expected }));
+        }
+        let map = seam.map(&file, self.len, writable).map_err(self.io(Doing::Open))?;
+        state.bytes.attach(map);
+        state.file = Some(Arc::new(file));
+        Ok(())
+    }
+
+    /// From here on the file holds something that is not known durable.
+    fn change(&self, ground: &Ground, state: &mut State) {
+        state.changes += 1;
+        if !state.dirty {
+            state.dirty = true;
+            ground.cache.leave(self);
+        }
+    }
+
+    fn file(&self, state: &State, doing: Doing) -> Result<Arc<File>, FileError> {
+        state.file.clone().ok_or_else(|| self.error(doing, Cause::Removed))
+    }
+
+    fn check_end(&self, doing: Doing, end: u64) -> Result<u32, FileError> {
+        match u32::try_from(end) {
+            Ok(end) if end <= self.len => Ok(end),
+            _ => {
+                let segment_len = self.len;
+                Err(self.error(doing, Cause::Behind { end, segment_len }))
+            }
+        }
+    }
+
+    /// Stores `parts` one behind the other, below the claimed end only: a store into a hole of a full file
+    /// system is not an error but a signal.
+    pub(crate) fn write(
+        self: &Arc<Self>,
+        ground: &Ground,
+        right: &mut AppendRight,
+        offset: u32,
+        parts: &[&[u8]],
+    ) -> Result<(), FileError> {
+        let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let end = self.check_end(Doing::Write, u64::from(offset) + len)?;
+        let mut state = self.opened(ground, Doing::Write)?;
+        let claimed = self.claimed.load(Ordering::Relaxed);
+        if end > claimed {
+            return Err(self.error(Doing::Write, Cause::Unclaimed { end, claimed }));
+        }
+        self.change(ground, &mut state);
+        // Before the store: what may be half stored counts as stored.
+        state.stored_end = state.stored_end.max(end);
+        let mut at = offset;
+        for part in parts {
+            ground
+                .seam
+                .store(&mut state.bytes, right, at, part)
+                .map_err(|error| self.store_error(error, at))?;
+            at += part.len() as u32;
+        }
+        Ok(())
+    }
+
+    fn store_error(&self, error: StoreError, offset: u32) -> FileError {
+        let cause = match error {
+            StoreError::Io(error) => Cause::Io(error),
+            StoreError::Lent(lent) => Cause::Lent { offset, lent },
+            StoreError::Right => Cause::NotAppender,
+            StoreError::NotMapped => Cause::ReadOnly,
+            StoreError::Behind => Cause::Behind {
+                end: u64::from(offset),
+                segment_len: self.len,
+            },
+        };
+        self.error(Doing::Write, cause)
+    }
+
+    /// Makes written blocks for every byte before `end`, and for some behind it.
+    ///
+    /// Data is never overwritten: only holes are filled, and no store goes where this one fills. So any handle
+    /// may claim, ahead of the one that appends.
+    pub(crate) fn claim(self: &Arc<Self>, ground: &Ground, end: u32) -> Result<(), FileError> {
+        if end <= self.claimed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let end = self.check_end(Doing::Claim, u64::from(end))?;
+        let _claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        if end <= self.claimed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (file, step) = {
+            let mut state = self.opened(ground, Doing::Claim)?;
+            self.change(ground, &mut state);
+            (self.file(&state, Doing::Claim)?, state.step)
+        };
+        let tells_holes = self.tells_holes(ground, &file, Doing::Claim)?;
+        let from = self.claimed.load(Ordering::Relaxed);
+        let Ahead { end: ahead, step } = Ahead::decide(from, end, step, self.len);
+        let least = round_up(end).min(self.len);
+        let fill = |to| fill(&ground.seam, &file, from..to, tells_holes).map(|()| to);
+        let filled = fill(ahead).or_else(|error| {
+            // Going ahead is a courtesy: what was asked for may still fit.
+            if ahead > least && is_full(&error) {
+                fill(least)
+            } else {
+                Err(error)
+            }
+        });
+        let mut state = self.lock();
+        self.change(ground, &mut state);
+        let to = filled.map_err(self.io(Doing::Claim))?;
+        state.step = step;
+        // Not what an earlier life filled: that may be the whole segment, and it would be written once more.
+        if from > 0 {
+            state.bytes.prefault(from, to);
+        }
+        // A sync that failed meanwhile has put all in doubt again.
+        if self.claimed.load(Ordering::Relaxed) == from {
+            self.claimed.store(to, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether holes can be told from data. Where they cannot all of the file seems to be data, more than there
+    /// are blocks for.
+    fn tells_holes(&self, ground: &Ground, file: &File, doing: Doing) -> Result<bool, FileError> {
+        if let Some(known) = self.lock().tells_holes {
+            return Ok(known);
+        }
+        let mut data = 0;
+        let mut at = 0;
+        while let Some(range) = ground.seam.next_data(file, at).map_err(self.io(doing))? {
+            data += range.end - range.start;
+            at = range.end;
+        }
+        let allocated = ground.seam.allocated_len(file).map_err(self.io(doing))?;
+        let tells = data <= allocated + u64::from(FILL_LEN);
+        self.lock().tells_holes = Some(tells);
+        Ok(tells)
+    }
+
+    /// The end of the last data in the file.
+    pub(crate) fn extent(self: &Arc<Self>, ground: &Ground) -> Result<u32, FileError> {
+        let file = self.file(&*self.opened(ground, Doing::Extent)?, Doing::Extent)?;
+        let found = ground.seam.len(&file).map_err(self.io(Doing::Extent))?;
+        if found != u64::from(self.len) {
+            let expected = self.len;
+            return Err(self.error(Doing::Extent, Cause::Length { found, expected }));
+        }
+        if !self.tells_holes(ground, &file, Doing::Extent)? {
+            return Ok(self.len);
+        }
+        let mut end = 0;
+        while let Some(range) = ground.seam.next_data(&file, end).map_err(self.io(Doing::Extent))? {
+            end = range.end;
+        }
+        Ok(u32::try_from(end).unwrap_or(self.len).min(self.len))
+    }
+
+    /// Makes durable what was stored before the call.
+    pub(crate) fn sync(self: &Arc<Self>, ground: &Ground, doing: Doing) -> Result<(), FileError> {
+        let (file, seen) = {
+            let state = self.opened(ground, doing)?;
+            (self.file(&state, doing)?, state.changes)
+        };
+        let synced = ground.seam.sync_file(&file);
+        let mut state = self.lock();
+        match synced {
+            Ok(()) => {
+                if state.dirty && state.changes == seen && !self.is_gone() {
+                    state.dirty = false;
+                    ground.cache.enter(self);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // The kernel may have dropped pages, blocks ahead included.
+                self.claimed.store(0, Ordering::Release);
+                Err(self.error(doing, Cause::Io(error)))
+            }
+        }
+    }
+
+    /// Writes `from..to` again as it reads and syncs, so that pages which a failed sync left clean become dirty.
+    /// Nobody stores meanwhile: the caller has the right to.
+    pub(crate) fn settle(self: &Arc<Self>, ground: &Ground, from: u32, to: u32) -> Result<(), FileError> {
+        self.check_end(Doing::Settle, u64::from(to))?;
+        let file = {
+            let mut state = self.opened(ground, Doing::Settle)?;
+            self.change(ground, &mut state);
+            self.file(&state, Doing::Settle)?
+        };
+        let rewritten = rewrite(&ground.seam, &file, from..to);
+        let mut state = self.lock();
+        self.change(ground, &mut state);
+        drop(state);
+        rewritten.map_err(self.io(Doing::Settle))?;
+        self.sync(ground, Doing::Settle)
+    }
+
+    /// The bytes `from..to`, as long as nothing is written.
+    pub(crate) fn read<'a>(
+        self: &Arc<Self>,
+        ground: &Ground,
+        right: &'a mut AppendRight,
+        from: u32,
+        to: u64,
+    ) -> Result<&'a [u8], FileError> {
+        let to = self.check_end(Doing::Read, to)?;
+        let mut state = self.opened(ground, Doing::Read)?;
+        let behind = || self.error(Doing::Read, Cause::NotAppender);
+        state.bytes.lend_to(right, from, to).ok_or_else(behind)
+    }
+
+    /// Copies the bytes `from..to` if they may still be stored into and `buf` has room; else nothing.
+    pub(crate) fn copy<'a>(
+        self: &Arc<Self>,
+        ground: &Ground,
+        from: u32,
+        to: u64,
+        buf: &'a mut [u8],
+    ) -> Result<Option<&'a [u8]>, FileError> {
+        let to = self.check_end(Doing::Read, to)?;
+        let mut state = self.opened(ground, Doing::Read)?;
+        let settled = self.claimed.load(Ordering::Relaxed) == 0 || to <= state.stored_end;
+        let Some(buf) = buf.get_mut(..to.saturating_sub(from) as usize).filter(|_| !settled) else {
+            return Ok(None);
+        };
+        Ok(state.bytes.copy(from, buf).map(|()| &*buf))
+    }
+
+    /// The bytes `from..to` for as long as the pin lives. Nothing is written below `to` any more.
+    pub(crate) fn pin(self: &Arc<Self>, ground: &Ground, from: u32, to: u64) -> Result<Pin, FileError> {
+        let to = self.check_end(Doing::Read, to)?;
+        let mut state = self.opened(ground, Doing::Read)?;
+        let segment_len = self.len;
+        let behind = || {
+            let end = u64::from(from);
+            self.error(Doing::Read, Cause::Behind { end, segment_len })
+        };
+        state.bytes.lend(from, to).ok_or_else(behind)
+    }
+}
+
+impl State {
+    fn close(&mut self) -> Opened {
+        Opened(self.file.take(), self.bytes.detach())
+    }
+}
+
+/// How far a claim goes, and the step of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ahead {
+    end: u32,
+    step: u32,
+}
+
+impl Ahead {
+    /// The first claim of a segment takes what was asked for, so that a spare segment or a region that is
+    /// hardly used stays small; later ones go ahead by twice as much each time, up to 1 MiB, so that a claim
+    /// is rare and never long.
+    const fn decide(claimed: u32, asked: u32, step: u32, segment_len: u32) -> Self {
+        let asked = round_up(asked);
+        let ahead = round_up(claimed).saturating_add(step);
+        let end = if ahead > asked { ahead } else { asked };
+        Self {
+            end: if end > segment_len { segment_len } else { end },
+            step: match step {
+                0 => MIN_STEP,
+                _ if step >= MAX_STEP => MAX_STEP,
+                _ => step * 2,
+            },
+        }
+    }
+}
+
+const MIN_STEP: u32 = 64 << 10;
+const MAX_STEP: u32 = 1 << 20;
+
+const fn round_up(offset: u32) -> u32 {
+    offset.next_multiple_of(FILL_LEN)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// Writes zeros into the holes of a range; without knowledge of holes, what reads there.
+fn fill(seam: &Seam, file: &File, range: std::ops::Range<u32>, tells_holes: bool) -> io::Result<()> {
+    if !tells_holes {
+        return rewrite(seam, file, range);
+    }
+    let mut at = range.start;
+    while at < range.end {
+        let within = |offset: u64| u32::try_from(offset).unwrap_or(range.end).min(range.end);
+        let (data, behind) = match seam.next_data(file, u64::from(at))? {
+            Some(data) => (within(data.start), within(data.end)),
+            None => (range.end, range.end),
+        };
+        seam.fill_zero(file, at, data)?;
+        at = behind;
+    }
+    Ok(())
+}
+
+/// Writes a range again as it reads, each page by itself.
+fn rewrite(seam: &Seam, file: &File, range: std::ops::Range<u32>) -> io::Result<()> {
+    let mut page = [0; FILL_LEN as usize];
+    let mut at = range.start;
+    while at < range.end {
+        let end = (at - at % FILL_LEN).saturating_add(FILL_LEN).min(range.end);
+        let part = page.get_mut(..(end - at) as usize).unwrap_or_default();
+        let read = seam.read_at(file, u64::from(at), part)?;
+        if read != part.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        seam.write_at(file, u64::from(at), part)?;
+        at = end;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_go_ahead_by_growing_steps() {
+        let len = 8 << 20;
+        let mut claimed = 4096;
+        let mut step = 0;
+        let mut ends = Vec::new();
+        for _ in 0..9 {
+            let ahead = Ahead::decide(claimed, claimed + 1, step, len);
+            ends.push((ahead.end - claimed) / 1024);
+            claimed = ahead.end;
+            step = ahead.step;
+        }
+        assert_eq!(ends, [4, 64, 128, 256, 512, 1024, 1024, 1024, 1024]);
+    }
+
+    #[test]
+    fn a_claim_covers_what_was_asked_and_stays_in_the_segment() {
+        let check = |claimed, asked, step, end| {
+            let ahead = Ahead::decide(claimed, asked, step, 1 << 20);
+            assert_eq!(ahead.end, end, "{claimed} {asked} {step}");
+        };
+        check(0, 1, 0, 4096);
+        check(4096, 300_000, MIN_STEP, 303_104);
+        check(900_000, 900_001, MAX_STEP, 1 << 20);
+        check(0, 1 << 20, 0, 1 << 20);
+    }
+
+    /// Some file systems cannot tell holes from data and answer that all is data; believing it would leave
+    /// holes under the stores.
+    #[test]
+    fn without_knowledge_of_holes_every_block_is_written_as_it_reads() {
+        use std::os::unix::fs::{FileExt, MetadataExt};
+        let seam = Seam::new();
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("file");
+        let file = seam.create(&path).unwrap();
+        seam.set_len(&file, 100_000).unwrap();
+        let direct = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        direct.write_all_at(b"data", 50_000).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        fill(&seam, &file, 1000..90_000, false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert_eq!(seam.next_data(&file, 0).unwrap(), Some(0..90_112));
+        direct.sync_all().unwrap();
+        assert_eq!(direct.metadata().unwrap().blocks() * 512, 90_112);
+    }
+}
