@@ -35,6 +35,8 @@ mod record;
 mod recover;
 mod region;
 mod report;
+#[cfg(feature = "alloc")]
+mod salvage;
 mod scan;
 pub mod segment;
 #[cfg(feature = "alloc")]
@@ -56,6 +58,8 @@ pub use reads::{Position, Reads};
 pub use record::{Entries, Entry, Malformed, NewRecord, Record, Void};
 pub use recover::Options;
 pub use report::{Corruption, Reason, Report, Tail};
+#[cfg(feature = "alloc")]
+pub use salvage::{Gap, Salvage, Salvaged, salvage};
 #[cfg(feature = "alloc")]
 pub use snapshot::{Frame, Frames, Segment, SegmentReader, Snapshot};
 #[cfg(feature = "alloc")]

@@ -70,5 +70,6 @@ pub use ticket::Ticket;
 pub use view::{Records, View};
 pub use wal::{Wal, WalReport};
 pub use walstone_core::{
-    Batch, Corruption, Geometry, NewRecord, PoisonCause, Position, Reason, Record, Report, SegmentId, TableRange, Tail,
+    Batch, Corruption, Gap, Geometry, NewRecord, PoisonCause, Position, Reason, Record, Report, Salvaged, SegmentId,
+    TableRange, Tail,
 };

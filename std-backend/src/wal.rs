@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use walstone_core::segment::header::Header;
-use walstone_core::{Capacity, Corruption, Log, Reason, Report, SegmentId, Storage};
+use walstone_core::segment::layout::MAX_SEGMENT_LEN;
+use walstone_core::{Capacity, Corruption, Log, Reason, Report, Salvage, Salvaged, SegmentId, Storage};
 
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
@@ -143,6 +144,35 @@ impl Wal {
                 report,
             }),
         })
+    }
+
+    /// Shows everything in a region that still verifies, deleted records included, and names the gaps; whatever its
+    /// state, and without opening the log. Takes no lock and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`]; [`Error::Storage`] where files cannot be listed or read at all.
+    pub fn salvage(path: impl AsRef<Path>, region: u64, visit: &mut dyn FnMut(Salvaged<'_>)) -> Result<()> {
+        let root = Root::open_read_only(crate::seam::Seam::new(), path.as_ref(), 1)?;
+        if !root.list_regions()?.regions.contains(&region) {
+            return Err(Error::NoRegion { region });
+        }
+        let segments = root.list_region(region)?.segments;
+        let read = |id| -> Result<Vec<u8>> {
+            let (_, len) = root.read_header(region, id, &mut [])?;
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0).min(MAX_SEGMENT_LEN as usize)];
+            let (read, _) = root.read_header(region, id, &mut bytes)?;
+            let read = read.len();
+            bytes.truncate(read);
+            Ok(bytes)
+        };
+        let mut salvage = Salvage::new(HARDWARE);
+        for &id in &segments {
+            salvage.learn(id, &read(id)?);
+        }
+        for &id in &segments {
+            salvage.segment(id, &read(id)?, visit);
+        }
+        Ok(())
     }
 
     /// What opening found.

@@ -1,0 +1,326 @@
+//! What can still be read of a damaged region: everything that verifies, with the gaps named. Changes nothing.
+//!
+//! Works on the bytes of one segment at a time, in two rounds: first every segment is shown to
+//! [`Salvage::learn`], because a segment whose manifest is damaged can be dated by what others say of it; then
+//! each is given to [`Salvage::segment`].
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::checksum::Checksum;
+use crate::error::Error;
+use crate::facts::{Cut, Cuts, Footer, MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, decode_retained};
+use crate::frame::{self, Binding, Header, HeaderError, Kind};
+use crate::geometry::SegmentId;
+use crate::record::{Entries, Entry, Record, Void};
+use crate::report::Reason;
+use crate::segment::header;
+use crate::segment::layout::Layout;
+use crate::storage::{Fault, Found, Storage, StorageError};
+
+/// Something that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Salvaged<'a> {
+    /// A record whose checksums verify, deleted or not.
+    Record {
+        /// The record. Where `dated` is false its sequence counts from the segment's first record as 1.
+        record: Record<'a>,
+        /// Whether its sequence is known.
+        dated: bool,
+    },
+    /// A deletion of a batch. Those that only a manifest still states are not repeated here.
+    Void(Void),
+    /// Bytes that hold nothing that verifies, although something was there.
+    Gap(Gap),
+}
+
+/// Bytes `from..to` of a segment do not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Where it starts, in bytes from the start of the segment.
+    pub from: u32,
+    /// Where the next thing that verifies starts, or the last byte that is not erased ends.
+    pub to: u32,
+    /// What does not hold at `from`.
+    pub reason: Reason,
+}
+
+/// What the segments of a region say of each other.
+#[derive(Debug)]
+pub struct Salvage {
+    checksum: Checksum,
+    /// The first sequence of segments, as manifests and footers state it.
+    first_sequences: BTreeMap<SegmentId, u64>,
+    /// An incarnation that some manifest has: a hint for those without.
+    base: u32,
+}
+
+/// One segment in hand.
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    layout: Layout,
+    erased: Option<u8>,
+    binding: Binding,
+    base: u32,
+}
+
+impl Salvage {
+    /// Knows nothing yet.
+    #[must_use]
+    pub const fn new(checksum: Checksum) -> Self {
+        Self {
+            checksum,
+            first_sequences: BTreeMap::new(),
+            base: 0,
+        }
+    }
+
+    fn open<'a>(&self, id: SegmentId, bytes: &'a [u8]) -> Result<Bytes<'a>, Reason> {
+        let header = header::Header::decode(bytes, self.checksum).map_err(Reason::Header)?;
+        if header.segment != id {
+            return Err(Reason::Identity { found: header.segment });
+        }
+        let mut bytes = Bytes {
+            bytes,
+            layout: Layout::new(header.geometry),
+            erased: header.geometry.erased(),
+            binding: header.binding(self.checksum),
+            base: self.base,
+        };
+        if let Ok(manifest) = bytes.header(bytes.layout.frames_start())
+            && manifest.kind == Kind::Manifest
+        {
+            bytes.base = manifest.incarnation;
+        }
+        Ok(bytes)
+    }
+
+    /// Takes in what a segment says of itself and of others.
+    pub fn learn(&mut self, id: SegmentId, bytes: &[u8]) {
+        let Ok(segment) = self.open(id, bytes) else { return };
+        let start = segment.layout.frames_start();
+        if let Some(payload) = segment.verified(start, Kind::Manifest)
+            && let Some(head) = ManifestHead::decode(payload)
+        {
+            self.base = segment.base;
+            self.first_sequences.insert(id, head.first_sequence);
+            let items = payload.get(MANIFEST_HEAD_LEN..).unwrap_or_default();
+            for item in items.chunks_exact(MANIFEST_ITEM_LEN).take(head.segments as usize) {
+                if let Some(retained) = decode_retained(item) {
+                    let first = self.first_sequences.entry(retained.segment());
+                    first.or_insert(retained.first_sequence);
+                }
+            }
+        }
+        let mut at = start;
+        while let Some(found) = segment.next_frame(at) {
+            if let Ok(header) = segment.header(found)
+                && header.kind == Kind::Seal
+                && let Some(payload) = segment.verified(found, Kind::Seal)
+                && let Ok(footer) = Footer::decode(payload)
+            {
+                let first = self.first_sequences.entry(footer.successor());
+                first.or_insert(footer.next_sequence());
+            }
+            at = segment.behind(found);
+        }
+    }
+
+    /// Shows everything in a segment that verifies, in order, and the gaps between.
+    pub fn segment(&self, id: SegmentId, bytes: &[u8], visit: &mut dyn FnMut(Salvaged<'_>)) {
+        let gap = |from, to, reason| {
+            Salvaged::Gap(Gap {
+                segment: id,
+                from,
+                to,
+                reason,
+            })
+        };
+        let segment = match self.open(id, bytes) {
+            Ok(segment) => segment,
+            Err(reason) => {
+                visit(gap(0, bytes.len() as u32, reason));
+                return;
+            }
+        };
+        let first_sequence = self.first_sequences.get(&id).copied();
+        let cuts = segment.cuts();
+        let mut at = segment.layout.frames_start();
+        loop {
+            if let Some(cut) = cuts.at(at) {
+                at = cut.to;
+            }
+            let found = segment.next_frame(at);
+            let end = found.unwrap_or_else(|| segment.dirty_end(at));
+            if end > at {
+                visit(gap(at, end, segment.reason(at)));
+            }
+            let Some(found) = found else { return };
+            let Ok(header) = segment.header(found) else { return };
+            at = segment.behind(found);
+            if header.kind != Kind::Batch {
+                if header.kind == Kind::Seal {
+                    return;
+                }
+                continue;
+            }
+            let payload = segment.verified(found, Kind::Batch).unwrap_or_default();
+            let first = first_sequence.unwrap_or(1) + u64::from(header.sequence_delta);
+            let entries = Entries::new(payload, first, header.with_epoch);
+            for entry in entries.into_iter().flatten() {
+                match entry {
+                    Ok(Entry::Record(record)) => visit(Salvaged::Record {
+                        record,
+                        dated: first_sequence.is_some(),
+                    }),
+                    Ok(Entry::Void(void)) => visit(Salvaged::Void(void)),
+                    Err(_) => visit(gap(found, at, Reason::Record)),
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Bytes<'a> {
+    fn header(&self, offset: u32) -> Result<Header, HeaderError> {
+        let bytes = self.bytes.get(offset as usize..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(Err(HeaderError::Kind), |bytes| {
+            Header::decode(bytes, &self.binding, offset, self.base)
+        })
+    }
+
+    /// The payload of a frame of this kind, if it verifies.
+    fn verified(&self, offset: u32, kind: Kind) -> Option<&'a [u8]> {
+        let header = self.header(offset).ok().filter(|header| header.kind == kind)?;
+        let rest = self.bytes.get(offset as usize + frame::HEADER_LEN..)?;
+        let payload = rest.get(..header.payload_len as usize)?;
+        (self.binding.checksum().of(payload) == header.payload_crc).then_some(payload)
+    }
+
+    /// Whether a frame verifies at `offset`, payload and all.
+    fn is_frame(&self, offset: u32) -> bool {
+        match self.header(offset) {
+            Ok(header) if header.kind.has_payload() => self.verified(offset, header.kind).is_some(),
+            Ok(header) => {
+                let room = (self.bytes.len() as u32).checked_sub(offset + frame::HEADER_LEN as u32);
+                room.is_some_and(|room| header.payload_len <= room)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The first frame at `offset` or behind it.
+    fn next_frame(&self, offset: u32) -> Option<u32> {
+        let align = self.layout.frame_align();
+        let mut at = self.layout.frame_at(offset);
+        while (at as usize) < self.bytes.len() {
+            let kind = self.bytes.get(at as usize).copied().unwrap_or_default();
+            if (1..=Kind::Pad as u8).contains(&kind) && self.is_frame(at) {
+                return Some(at);
+            }
+            at += align;
+        }
+        None
+    }
+
+    /// Where the frame behind the one at `offset` may start.
+    fn behind(&self, offset: u32) -> u32 {
+        let len = self.header(offset).map_or(0, |header| header.payload_len);
+        self.layout.frame_after(offset, len)
+    }
+
+    /// The end of the last byte behind `offset` that was ever written, as far as that can be told.
+    fn dirty_end(&self, offset: u32) -> u32 {
+        let rest = self.bytes.get(offset as usize..).unwrap_or_default();
+        let last = self
+            .erased
+            .and_then(|erased| rest.iter().rposition(|&byte| byte != erased));
+        last.map_or(offset, |last| offset + last as u32 + 1)
+    }
+
+    fn reason(&self, offset: u32) -> Reason {
+        match self.header(offset) {
+            Ok(_) => Reason::Payload,
+            Err(_) if offset == self.layout.frames_start() => Reason::Manifest,
+            Err(_) => Reason::FrameHeader,
+        }
+    }
+
+    /// What resume frames cut off: no part of the log although it may verify.
+    fn cuts(&self) -> Cuts {
+        let mut cuts = Cuts::default();
+        let mut at = self.layout.frames_start();
+        while let Some(found) = self.next_frame(at) {
+            if let Ok(header) = self.header(found)
+                && header.kind == Kind::Resume
+                && header.payload_crc < found
+            {
+                cuts.push(Cut {
+                    from: header.payload_crc,
+                    to: found,
+                });
+            }
+            at = self.behind(found);
+        }
+        cuts
+    }
+}
+
+/// Salvages a whole storage: shows what verifies, segment by segment by rising id. A read that fails leaves a gap.
+///
+/// # Errors
+/// [`Error::Storage`] where the segments cannot be listed, or the device fails other than by damaged bytes.
+pub fn salvage<S: Storage>(
+    storage: &mut S,
+    checksum: Checksum,
+    visit: &mut dyn FnMut(Salvaged<'_>),
+) -> Result<(), Error<S::Error>> {
+    let mut ids = Vec::new();
+    storage
+        .segments(&mut |found| {
+            if let Found::Segment(id) = found {
+                ids.push(id);
+            }
+            core::ops::ControlFlow::Continue(())
+        })
+        .map_err(Error::Storage)?;
+    ids.sort_unstable();
+    let mut salvage = Salvage::new(checksum);
+    for &id in &ids {
+        salvage.learn(id, &read_all(storage, id)?);
+    }
+    for &id in &ids {
+        salvage.segment(id, &read_all(storage, id)?, visit);
+    }
+    Ok(())
+}
+
+/// The bytes of a segment; what the medium says is damaged reads as bytes that do not verify.
+fn read_all<S: Storage>(storage: &mut S, id: SegmentId) -> Result<Vec<u8>, Error<S::Error>> {
+    const PIECE: u32 = 4096;
+    let len = storage.geometry().segment_len();
+    let mut bytes = Vec::new();
+    let mut buffer = [0; PIECE as usize];
+    let mut at = 0;
+    while at < len {
+        let piece = PIECE.min(len - at);
+        match storage.read(id, at, piece, &mut buffer) {
+            Ok(read) if !read.is_empty() => {
+                let read = read.get(..piece as usize).unwrap_or(read);
+                bytes.extend_from_slice(read);
+                at += read.len() as u32;
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) if error.fault() == Fault::Unreadable => {}
+            Err(error) => return Err(Error::Storage(error)),
+        }
+        bytes.resize(bytes.len() + piece as usize, 0xa5);
+        at += piece;
+    }
+    Ok(bytes)
+}
