@@ -436,7 +436,8 @@ impl Life {
             log.hand_over(),
             log.close(),
         ];
-        let refused = |outcome: &Result<(), _>| *outcome == Err(Error::Poisoned(PoisonCause::Sync));
+        let refused =
+            |outcome: &Result<(), _>| matches!(outcome, Err(Error::Poisoned(PoisonCause::Sync) | Error::Closed));
         if !refusals.iter().all(refused) {
             return Err(Violation::NotPoisoned.into());
         }
