@@ -664,7 +664,11 @@ impl<'w, S: Storage> Log<'w, S> {
     /// As [`Log::sync`]; the log is closed even so.
     pub fn close(&mut self) -> Result<(), Error<S::Error>> {
         if self.closed || self.read_only {
-            return Ok(());
+            // A close that failed is not made good by asking again.
+            return match self.region.poisoned {
+                Some(cause) => Err(Error::Poisoned(cause)),
+                None => Ok(()),
+            };
         }
         let closed = self.run(Goal::Close).map(drop);
         self.closed = true;

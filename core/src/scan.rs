@@ -72,7 +72,7 @@ pub(crate) enum End {
 /// How far the walk goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// The newest segment: bytes from here on were never written.
+    /// The newest segment: bytes from here on read as erased.
     Extent(u32),
     /// A segment whose end a manifest records; everything before it was durable.
     Exact(u32),
@@ -226,7 +226,7 @@ impl Scan {
         self.offset
     }
 
-    /// Nothing behind this offset is walked over.
+    /// Where reading ahead stops to be worth it: no frame starts behind this offset.
     pub(crate) fn limit(&self) -> u32 {
         self.limit.end()
     }
@@ -237,10 +237,16 @@ impl Scan {
 
     /// The next event, from a window of bytes that starts at `window_offset`.
     pub(crate) fn next(&mut self, window_offset: u32, window: &[u8]) -> Event {
+        let limit = match self.limit {
+            // After a loss of power nobody can tell erased bytes that a frame ends in from ones that were never
+            // written, so a storage may place the extent inside a frame that verifies.
+            Limit::Extent(_) => self.layout.segment_len(),
+            Limit::Exact(end) | Limit::Probe(end) => end,
+        };
         let bytes = Window {
             offset: window_offset,
             bytes: window,
-            limit: self.limit.end(),
+            limit,
         };
         loop {
             let step = match self.phase {
@@ -314,12 +320,15 @@ impl Scan {
         let end = offset
             .checked_add(frame::HEADER_LEN as u32)
             .and_then(|end| end.checked_add(header.payload_len));
-        let in_bounds = end.is_some_and(|end| match self.limit {
-            Limit::Exact(limit) => end <= limit,
-            Limit::Extent(_) | Limit::Probe(_) => end <= self.layout.segment_len(),
-        });
+        let in_bounds = end.is_some_and(|end| end <= self.layout.segment_len());
         if !in_bounds || header.watermark > offset {
             return self.damaged(Reason::FrameLength);
+        }
+        if let Limit::Exact(limit) = self.limit
+            && end.is_some_and(|end| end > limit)
+        {
+            // A torn frame that a resume frame cut off, in a segment that ended before the torn frame would have.
+            return self.invalid(Reason::FrameLength);
         }
         if !self.have_manifest {
             if header.kind != Kind::Manifest {
@@ -604,7 +613,7 @@ impl Scan {
                 .and_then(|erased| block.iter().rposition(|&byte| byte != erased));
             if touched.is_some() || self.erased.is_none() {
                 if ahead.at.is_multiple_of(align)
-                    && limit - ahead.at >= frame::HEADER_LEN as u32
+                    && self.layout.segment_len() - ahead.at >= frame::HEADER_LEN as u32
                     && block.first().is_some_and(|&kind| (1..=Kind::Pad as u8).contains(&kind))
                 {
                     match bytes.take(ahead.at, frame::HEADER_LEN as u32) {
