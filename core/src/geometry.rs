@@ -58,7 +58,8 @@ impl Geometry {
     /// writes no unit twice, unless the medium has no erased state.
     ///
     /// # Errors
-    /// [`GeometryError::WriteUnit`] unless a power of two in 1..=4096; [`GeometryError::SegmentTooSmall`].
+    /// [`GeometryError::WriteUnit`] unless a power of two in 1..=4096; [`GeometryError::SyncUnit`] where it does not
+    /// divide the sync unit; [`GeometryError::SegmentTooSmall`].
     pub const fn with_write_unit(mut self, write_unit: u16) -> Result<Self, GeometryError> {
         if !write_unit.is_power_of_two() || write_unit > 4096 {
             return Err(GeometryError::WriteUnit { write_unit });
@@ -104,10 +105,12 @@ impl Geometry {
     /// 1 (or the write unit): there is no such block, as on files.
     ///
     /// # Errors
-    /// [`GeometryError::PageLen`] unless a power of two of at least `write_unit` and at most a sixteenth of
+    /// [`GeometryError::PageLen`] unless the write unit, or a power of two above it and at most a sixteenth of
     /// the segment; [`GeometryError::SegmentTooSmall`].
     pub const fn with_page_len(mut self, page_len: u32) -> Result<Self, GeometryError> {
-        if !page_len.is_power_of_two() || page_len < self.write_unit as u32 || page_len > self.segment_len / 16 {
+        let possible = page_len == self.write_unit as u32
+            || (page_len.is_power_of_two() && page_len > self.write_unit as u32 && page_len <= self.segment_len / 16);
+        if !possible {
             return Err(GeometryError::PageLen { page_len });
         }
         self.page_len = page_len;
@@ -115,6 +118,11 @@ impl Geometry {
     }
 
     const fn checked(self) -> Result<Self, GeometryError> {
+        if self.sync_unit > 1 && self.sync_unit < self.write_unit as u32 {
+            return Err(GeometryError::SyncUnit {
+                sync_unit: self.sync_unit,
+            });
+        }
         let min = layout::min_segment_len(self.write_unit, self.sync_unit);
         if self.segment_len < min {
             return Err(GeometryError::SegmentTooSmall {
@@ -248,3 +256,42 @@ impl fmt::Display for GeometryError {
 }
 
 impl core::error::Error for GeometryError {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Geometry, SegmentId};
+    use crate::checksum::Checksum;
+    use crate::segment::header::Header;
+
+    /// A write unit above a sixteenth of the segment, and a sync unit set before a larger write unit, once gave
+    /// geometries whose own segment headers did not decode.
+    #[test]
+    fn every_geometry_that_is_accepted_is_read_back_from_a_header() {
+        let mut accepted = 0;
+        let units = || (0..=12).map(|shift| 1u16 << shift);
+        for len in [1024, 2048, 4096, 5120, 40960, 65536, 1 << 20] {
+            let Ok(plain) = Geometry::new(len) else { continue };
+            for sync_unit in [1, 128, 512, 4096, 65536] {
+                for write_unit in units() {
+                    for page_len in units().map(u32::from) {
+                        let made = plain
+                            .with_sync_unit(sync_unit)
+                            .and_then(|geometry| geometry.with_write_unit(write_unit));
+                        let Ok(made) = made else { continue };
+                        let geometry = made.with_page_len(page_len).unwrap_or(made);
+                        accepted += 1;
+                        let header = Header {
+                            geometry,
+                            region: 1,
+                            segment: SegmentId(1),
+                            salt: 3,
+                        };
+                        let encoded = header.encode(Checksum::BYTEWISE);
+                        assert_eq!(Header::decode(&encoded, Checksum::BYTEWISE), Ok(header));
+                    }
+                }
+            }
+        }
+        assert!(accepted > 1000, "{accepted}");
+    }
+}

@@ -24,6 +24,8 @@ pub mod checksum;
 mod error;
 mod examine;
 mod facts;
+#[doc = include_str!("../docs/format.md")]
+pub mod format {}
 pub mod frame;
 mod geometry;
 mod log;

@@ -74,12 +74,13 @@ impl RamStorage {
     }
 
     /// The bytes of a segment, to damage them or to cut them off. From then on, as after
-    /// [`RamStorage::insert`], what was written is what differs from the erased byte: nobody can tell more.
+    /// [`RamStorage::insert`], what may not be written again is what differs from the erased byte, and the extent is
+    /// the whole segment: nobody can tell more.
     #[must_use]
     pub fn bytes_mut(&mut self, id: SegmentId) -> Option<&mut [u8]> {
         let segment = self.segments.get_mut(&id.0)?;
         segment.written.fill(0);
-        segment.written_end = 0;
+        segment.written_end = self.geometry.segment_len();
         Some(segment.bytes.as_mut_slice())
     }
 
@@ -90,7 +91,7 @@ impl RamStorage {
         let segment = Segment {
             claimed: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             written: self.blank_marks(),
-            written_end: 0,
+            written_end: self.geometry.segment_len(),
             bytes,
         };
         self.segments.insert(id.0, segment);

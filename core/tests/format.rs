@@ -1,0 +1,376 @@
+//! The vectors of the format document, both ways: the bytes hold what the document says, and the public interface
+//! writes exactly these bytes. Beside them the sizes that the format promises.
+#![cfg(feature = "alloc")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics fails")]
+
+use walstone_core::frame::{self, Binding, Kind};
+use walstone_core::ram::RamStorage;
+use walstone_core::segment::header::Header;
+use walstone_core::segment::layout::Layout;
+use walstone_core::{
+    Batch, Capacity, Checksum, Entries, Entry, Footer, Geometry, Log, NewRecord, Options, Record, SegmentId, Tail, Void,
+};
+
+const FORMAT: &str = include_str!("../docs/format.md");
+const CHECKSUM: Checksum = Checksum::BYTEWISE;
+
+type RamLog = Log<'static, RamStorage>;
+
+/// Lines `offset: bytes ; comment` of a vector, as a segment's bytes with zeros where nothing is shown.
+fn vector(name: &str, len: usize) -> Vec<u8> {
+    let start = FORMAT.find(&format!("vector: {name}\n")).expect(name);
+    let block = FORMAT[start..].split("```").next().unwrap();
+    let mut bytes = vec![0; len];
+    for line in block.lines().skip(1) {
+        let (offset, rest) = line.split_once(':').unwrap();
+        let offset = usize::from_str_radix(offset.trim(), 16).unwrap();
+        let shown = rest.split(';').next().unwrap().split_whitespace();
+        for (at, byte) in shown.enumerate() {
+            bytes[offset + at] = u8::from_str_radix(byte, 16).unwrap();
+        }
+    }
+    bytes
+}
+
+/// The lines of a vector for these bytes, to be put into the document with comments.
+fn dump(bytes: &[u8], offset: usize) -> String {
+    let lines = bytes.chunks(8).enumerate();
+    let lines = lines.filter(|(_, line)| line.iter().any(|&byte| byte != 0));
+    lines
+        .map(|(at, line)| {
+            let shown: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{:04x}: {}\n", offset + 8 * at, shown.join(" "))
+        })
+        .collect()
+}
+
+#[track_caller]
+fn assert_vector(name: &str, written: &[u8], offset: usize) {
+    let documented = &vector(name, offset + written.len())[offset..];
+    assert!(
+        documented == written,
+        "{name}: the document differs from what is written:\n{}",
+        dump(written, offset)
+    );
+}
+
+fn options() -> Options {
+    Options::new(7, 42)
+}
+
+fn create(geometry: Geometry) -> RamLog {
+    Log::create(RamStorage::new(geometry), Capacity::heap(0), options()).unwrap()
+}
+
+fn reopen(log: RamLog) -> RamLog {
+    Log::open(log.into_storage(), Capacity::heap(0), options()).unwrap()
+}
+
+fn small() -> Geometry {
+    Geometry::new(1024).unwrap()
+}
+
+/// The story of the whole segment in the document.
+fn three_sessions() -> RamLog {
+    let mut log = create(small());
+    let mut batch = Batch::new();
+    batch.push(1, b"a");
+    batch.push(2, b"bc");
+    log.append_batch(&batch).unwrap();
+    log.sync().unwrap();
+    log.delete_up_to(1, 1).unwrap();
+    log.close().unwrap();
+    let mut log = reopen(log);
+    assert_eq!(log.report().tail, Tail::Closed);
+    let torn = log.append(1, b"torn away").unwrap();
+    let mut ram = log.into_storage();
+    let end = torn.mark.end as usize;
+    ram.bytes_mut(SegmentId(1)).unwrap()[end - 16..end].fill(0);
+    let mut log = Log::open(ram, Capacity::heap(0), options()).unwrap();
+    assert!(matches!(log.report().tail, Tail::Torn { .. }), "{:?}", log.report());
+    while log.written_mark().segment == SegmentId(1) {
+        let record = NewRecord::new(1, b"as many as fit");
+        log.append_record(&record).unwrap();
+        if log.written_mark().segment == SegmentId(1) {
+            log.sync().unwrap();
+        }
+    }
+    log
+}
+
+/// The frames of a segment that stand one behind the other from `offset` on, up to the first that does not verify.
+fn frames(bytes: &[u8], mut offset: usize, base: u32) -> Vec<(usize, frame::Header, Vec<u8>)> {
+    let header = Header::decode(bytes, CHECKSUM).unwrap();
+    let (binding, layout) = (header.binding(CHECKSUM), Layout::new(header.geometry));
+    let mut out = Vec::new();
+    while let Some(frame) = frame_at(bytes, offset, base, &binding) {
+        let payload_len = frame.payload_len as usize;
+        let payload = bytes[offset + 24..offset + 24 + payload_len].to_vec();
+        if frame.kind.has_payload() && CHECKSUM.of(&payload) != frame.payload_crc {
+            break;
+        }
+        out.push((offset, frame, payload));
+        offset = layout.frame_after(offset as u32, payload_len as u32) as usize;
+    }
+    out
+}
+
+fn frame_at(bytes: &[u8], offset: usize, base: u32, binding: &Binding) -> Option<frame::Header> {
+    let header = bytes.get(offset..)?.first_chunk()?;
+    frame::Header::decode(header, binding, offset as u32, base).ok()
+}
+
+fn entries<'a>(payload: &'a [u8], first: u64, frame: &frame::Header) -> Vec<Entry<'a>> {
+    let entries = Entries::new(payload, first + u64::from(frame.sequence_delta), frame.with_epoch);
+    entries.unwrap().map(Result::unwrap).collect()
+}
+
+fn record(table: u64, sequence: u64, value: &[u8]) -> Record<'_> {
+    Record {
+        table,
+        sequence,
+        value,
+        timestamp: None,
+        index: None,
+        epoch: None,
+    }
+}
+
+#[test]
+fn a_header_without_an_erased_state() {
+    let geometry = Geometry::new(4096)
+        .and_then(|geometry| geometry.with_write_unit(4))
+        .and_then(|geometry| geometry.with_sync_unit(128))
+        .and_then(|geometry| geometry.with_page_len(256))
+        .and_then(|geometry| geometry.with_erased(None));
+    let header = Header {
+        geometry: geometry.unwrap(),
+        region: 7,
+        segment: SegmentId(9),
+        salt: 0x0123_4567_89ab_cdef,
+    };
+    assert_vector("header-without-erased-state", &header.encode(CHECKSUM), 0);
+    let documented = vector("header-without-erased-state", 64);
+    assert_eq!(Header::decode(&documented, CHECKSUM), Ok(header));
+}
+
+#[test]
+fn a_whole_segment_of_three_sessions() {
+    let log = three_sessions();
+    assert_vector("whole-segment", log.storage().bytes(SegmentId(1)).unwrap(), 0);
+    let bytes = vector("whole-segment", 1024);
+    let header = Header::decode(&bytes, CHECKSUM).unwrap();
+    assert_eq!(
+        (header.region, header.segment, header.geometry),
+        (7, SegmentId(1), small())
+    );
+    let manifest = frame_at(&bytes, 64, 0, &header.binding(CHECKSUM)).unwrap();
+    assert_eq!((manifest.kind, manifest.incarnation), (Kind::Manifest, 1));
+
+    let first = frames(&bytes, 104, 1);
+    let seen: Vec<_> = first
+        .iter()
+        .map(|(at, frame, _)| (*at, frame.kind, frame.incarnation))
+        .collect();
+    let expect = [
+        (0x68, Kind::Batch, 1),
+        (0x88, Kind::Batch, 1),
+        (0xb8, Kind::Close, 1),
+        (0xd0, Kind::Resume, 2),
+    ];
+    assert_eq!(seen, expect, "up to the torn batch");
+    let batch = [Entry::Record(record(1, 1, b"a")), Entry::Record(record(2, 2, b"bc"))];
+    assert_eq!(entries(&first[0].2, 1, &first[0].1), batch);
+    let void = Void {
+        table: 1,
+        from: 1,
+        to: 1,
+    };
+    assert_eq!(entries(&first[1].2, 1, &first[1].1), [Entry::Void(void)]);
+    assert_eq!(first[2].1.watermark, 0xb8, "the close frame vouches for all before it");
+    assert_eq!(first[3].1.payload_crc, 0xd0, "the first resume frame cuts nothing off");
+
+    let torn = frame_at(&bytes, 0xe8, 1, &header.binding(CHECKSUM)).unwrap();
+    assert_ne!(
+        CHECKSUM.of(&bytes[0x100..0x100 + torn.payload_len as usize]),
+        torn.payload_crc
+    );
+
+    let last = frames(&bytes, 0x100, 1);
+    assert_eq!(
+        (last[0].1.kind, last[0].1.incarnation, last[0].1.payload_crc),
+        (Kind::Resume, 3, 0xe8)
+    );
+    for (n, (_, frame, payload)) in last[1..5].iter().enumerate() {
+        let sequence = 3 + n as u64;
+        assert_eq!(
+            entries(payload, 1, frame),
+            [Entry::Record(record(1, sequence, b"as many as fit"))]
+        );
+    }
+    let footer = Footer::decode(&last[5].2).unwrap();
+    assert_eq!(
+        (footer.successor(), footer.next_sequence(), footer.records()),
+        (SegmentId(3), 7, 6)
+    );
+    let tables: Vec<_> = footer
+        .tables()
+        .map(|table| (table.table, table.first, table.last, table.count))
+        .collect();
+    assert_eq!(tables, [(1, 1, 6, 5), (2, 2, 2, 1)]);
+    assert_eq!(last.len(), 6);
+}
+
+#[test]
+fn a_manifest_and_the_region_of_both_vectors() {
+    let log = three_sessions();
+    let written = log.storage().bytes(SegmentId(3)).unwrap();
+    assert_vector("manifest", &written[..152], 0);
+    let manifest = &vector("manifest", 1024)[64 + 24..152];
+    let long = |at: usize| u64::from_le_bytes(manifest[at..at + 8].try_into().unwrap());
+    let word = |at: usize| u32::from_le_bytes(manifest[at..at + 4].try_into().unwrap());
+    assert_eq!(
+        (long(0), word(8), word(12)),
+        (7, 1, 1),
+        "first sequence, segments, voids"
+    );
+    assert_eq!(
+        (long(16), long(24), word(32), word(36)),
+        (1, 1, 0x230, 120),
+        "segment 1"
+    );
+    assert_eq!((long(40), long(48), long(56)), (1, 1, 1), "void");
+
+    let mut ram = RamStorage::new(small());
+    ram.insert(SegmentId(1), vector("whole-segment", 1024));
+    ram.insert(SegmentId(3), vector("manifest", 1024));
+    let mut log = Log::open(ram, Capacity::heap(0), options()).unwrap();
+    let mut reads = log.read(None, ..);
+    let mut seen = Vec::new();
+    while let Some(record) = reads.next() {
+        let record = record.unwrap();
+        seen.push((record.table, record.sequence, record.value.to_vec()));
+    }
+    let mut expect = vec![(2, 2, b"bc".to_vec())];
+    expect.extend((3..=6).map(|sequence| (1, sequence, b"as many as fit".to_vec())));
+    assert_eq!(seen, expect);
+}
+
+fn optional_fields() -> RamLog {
+    let mut log = create(small());
+    let mut batch = Batch::new();
+    batch.set_epoch(5).unwrap();
+    batch.push(1, b"epoch");
+    log.append_batch(&batch).unwrap();
+    let mut add = |timestamp, index, value: &[u8]| {
+        let record = NewRecord {
+            timestamp,
+            index,
+            ..NewRecord::new(1, value)
+        };
+        log.append_record(&record).unwrap();
+    };
+    add(Some(300), None, b"timestamp");
+    add(None, Some(9), b"index");
+    add(Some(1), Some(20), b"both");
+    log
+}
+
+#[test]
+fn each_optional_field() {
+    let log = optional_fields();
+    let end = log.written_mark().end as usize;
+    assert_vector(
+        "optional-fields",
+        &log.storage().bytes(SegmentId(1)).unwrap()[104..end],
+        104,
+    );
+    let mut bytes = log.storage().bytes(SegmentId(1)).unwrap()[..104].to_vec();
+    bytes.extend(&vector("optional-fields", 1024)[104..]);
+    let frames = frames(&bytes, 104, 1);
+    let seen: Vec<Entry<'_>> = frames
+        .iter()
+        .flat_map(|(_, frame, payload)| entries(payload, 1, frame))
+        .collect();
+    let with = |sequence, value, epoch, timestamp, index| {
+        Entry::Record(Record {
+            epoch,
+            timestamp,
+            index,
+            ..record(1, sequence, value)
+        })
+    };
+    let expect = [
+        with(1, b"epoch", Some(5), None, None),
+        with(2, b"timestamp", None, Some(300), None),
+        with(3, b"index", None, None, Some(9)),
+        with(4, b"both", None, Some(1), Some(20)),
+    ];
+    assert_eq!(seen, expect);
+}
+
+#[test]
+fn a_seal_with_record_indexes() {
+    let mut log = optional_fields();
+    while log.written_mark().segment == SegmentId(1) {
+        log.append(2, b"no index").unwrap();
+    }
+    let bytes = log.storage().bytes(SegmentId(1)).unwrap();
+    let (offset, ..) = *frames(bytes, 104, 1).last().unwrap();
+    assert_vector(
+        "seal-with-record-indexes",
+        &bytes[offset..offset + 24 + 32 + 2 * 44],
+        offset,
+    );
+    let seal = vector("seal-with-record-indexes", 1024);
+    let header = Header::decode(bytes, CHECKSUM).unwrap();
+    let frame = frame_at(&seal, offset, 1, &header.binding(CHECKSUM)).unwrap();
+    assert_eq!(frame.kind, Kind::Seal);
+    let payload = &seal[offset + 24..][..frame.payload_len as usize];
+    assert_eq!(CHECKSUM.of(payload), frame.payload_crc);
+    let footer = Footer::decode(payload).unwrap();
+    assert_eq!(footer.table(1).unwrap().index, Some((9, 20)));
+    assert_eq!(footer.table(2).unwrap().index, None);
+}
+
+#[test]
+fn a_pad_behind_a_manifest() {
+    let geometry = Geometry::new(4096).unwrap().with_sync_unit(128).unwrap();
+    let log = create(geometry);
+    let bytes = log.storage().bytes(SegmentId(1)).unwrap();
+    assert_vector("pad", &bytes[128..256], 128);
+    let mut documented = bytes[..128].to_vec();
+    documented.extend(&vector("pad", 4096)[128..]);
+    let frames = frames(&documented, 168, 1);
+    let pads: Vec<_> = frames
+        .iter()
+        .map(|(at, frame, _)| (*at, frame.kind, frame.payload_len))
+        .collect();
+    assert_eq!(pads, [(168, Kind::Pad, 64)]);
+}
+
+/// What a frame and a record cost, as it is advertised: 24 bytes a frame, 2 to 4 a record, and padding.
+#[test]
+fn overhead_of_frames_and_records() {
+    println!("value  records  frame header  heads a record  bytes a record beside the value");
+    for (value_len, count) in [(16, 1), (256, 1), (4096, 1), (16, 100), (256, 100), (4096, 100)] {
+        let mut log = create(Geometry::new(1 << 20).unwrap());
+        let mut batch = Batch::new();
+        for _ in 0..count {
+            batch.push(7, &vec![1; value_len]);
+        }
+        let before = log.written_mark().end;
+        let after = log.append_batch(&batch).unwrap().mark.end;
+        let heads = batch.payload_len() - count * value_len;
+        let beside = (after - before) as usize - count * value_len;
+        println!(
+            "{value_len:5}  {count:7}  {:12}  {:14.2}  {:.2}",
+            frame::HEADER_LEN,
+            heads as f64 / count as f64,
+            beside as f64 / count as f64
+        );
+        assert!(frame::HEADER_LEN <= 24);
+        assert!(heads <= 4 * count, "{heads} bytes in front of {count} values");
+        assert!(beside < frame::HEADER_LEN + heads + 8, "padding");
+    }
+}
