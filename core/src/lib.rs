@@ -1,4 +1,49 @@
-//! Walstone core.
+//! The engine of a write-ahead log for hosts of every size: record codec, segment and region state machine, recovery,
+//! over one [`Storage`] trait. Without std, and without a heap unless asked for.
+//!
+//! ```text
+//!              Log (blocking)   Reads   Snapshot   salvage
+//!   decides:   region  recover  scan                          no I/O
+//!   codec:     record  frame  segment  manifest and footer    no I/O
+//!              Storage: RAM, files, flash ...                 the host's
+//! ```
+//!
+//! ```
+//! # #[cfg(feature = "alloc")] {
+//! use walstone_core::ram::RamStorage;
+//! use walstone_core::{Geometry, Log, Options, Workspace};
+//!
+//! # type Error = Box<dyn std::error::Error>;
+//! # fn main() -> Result<(), Error> {
+//! let storage = RamStorage::new(Geometry::new(4096)?);
+//! // Room for 8 segments, 8 deleted ranges, 4 tables, 1 KiB to read into: no heap.
+//! let mut room = Workspace::<8, 8, 4, 1024>::new();
+//! let mut log = Log::create(storage, room.lend(), Options::new(1, 0x5eed)).map_err(|error| error.to_string())?;
+//! let at = log.append(7, b"value").map_err(|error| error.to_string())?; // written
+//! log.sync().map_err(|error| error.to_string())?; // durable
+//! let mut reads = log.read(Some(7), at.first..);
+//! assert_eq!(reads.next().unwrap().map_err(|error| error.to_string())?.value, b"value");
+//! # Ok(()) }
+//! # main().unwrap(); }
+//! ```
+//!
+//! # Durability
+//!
+//! *Written* ([`Log::append`] returned, and [`Log::hand_over`] where the storage gathers): survives the death of the
+//! process. *Durable* ([`Log::sync`] returned): survives power loss. After a failed write or sync the log takes no more
+//! writes, and no later sync pretends otherwise. Recovery makes durable what it shows.
+//!
+//! # Features
+//!
+//! * `alloc`: room that grows, [`SharedStorage`], snapshots, salvage, [`ram::RamStorage`].
+//! * `defmt`: `defmt::Format` on public errors and reports.
+//!
+//! Neither changes a stored byte.
+//!
+//! # What it does not do
+//!
+//! It opens no file, starts no thread, reads no clock, and knows no replication, compression or encryption. The on-disk
+//! format is in [`format`](mod@format), the inner workings in [`architecture`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -24,6 +69,8 @@ pub mod checksum;
 mod error;
 mod examine;
 mod facts;
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
 #[doc = include_str!("../docs/format.md")]
 pub mod format {}
 pub mod frame;

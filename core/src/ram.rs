@@ -10,8 +10,8 @@ use core::fmt;
 use core::mem;
 use core::ops::{ControlFlow, Range};
 
-use crate::{Fault, Found, Storage, StorageError};
-use crate::{Geometry, Mark, SegmentId};
+use crate::geometry::{Geometry, Mark, SegmentId};
+use crate::storage::{Fault, Found, Storage, StorageError};
 
 /// The segments of one region in memory. Reads lend.
 #[derive(Clone, Debug)]

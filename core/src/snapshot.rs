@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::capacity::BLOCKS;
+use crate::checksum::Checksum;
 use crate::facts::{Cuts, Footer, Retained, TableRange};
 use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
@@ -14,7 +15,7 @@ use crate::report::{Corruption, Reason};
 use crate::segment::header;
 use crate::segment::layout::Layout;
 use crate::voids;
-use crate::{Checksum, wire};
+use crate::wire;
 
 /// A region as it was at one moment.
 #[derive(Clone, Debug)]
