@@ -55,6 +55,8 @@ pub struct Salvage {
     checksum: Checksum,
     /// The first sequence of segments, as manifests and footers state it.
     first_sequences: BTreeMap<SegmentId, u64>,
+    /// The ends of segments, as manifests state them.
+    ends: BTreeMap<SegmentId, u32>,
     /// An incarnation that some manifest has: a hint for those without.
     base: u32,
 }
@@ -75,6 +77,7 @@ impl Salvage {
         Self {
             checksum,
             first_sequences: BTreeMap::new(),
+            ends: BTreeMap::new(),
             base: 0,
         }
     }
@@ -113,6 +116,7 @@ impl Salvage {
                 if let Some(retained) = decode_retained(item) {
                     let first = self.first_sequences.entry(retained.segment());
                     first.or_insert(retained.first_sequence);
+                    self.ends.insert(retained.segment(), retained.end);
                 }
             }
         }
@@ -155,7 +159,8 @@ impl Salvage {
                 at = cut.to;
             }
             let found = segment.next_frame(at);
-            let end = found.unwrap_or_else(|| segment.dirty_end(at));
+            let known_end = self.ends.get(&id).copied().unwrap_or(0);
+            let end = found.unwrap_or_else(|| segment.dirty_end(at).max(known_end));
             if end > at {
                 visit(gap(at, end, segment.reason(at)));
             }

@@ -1,4 +1,5 @@
 //! The engine through its public interface.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics fails")]
 
+mod salvage;
 mod smoke;
