@@ -141,7 +141,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::TooManySegments { needed } => write!(f, "room for {needed} segments is needed"),
             Self::BufferTooSmall { needed } => write!(f, "a buffer of {needed} bytes is needed"),
             Self::GeometryMismatch { stored, given } => {
-                write!(f, "stored with {stored:?}, opened with {given:?}")
+                write!(f, "stored with {stored}; opened with {given}")
             }
             Self::NoRegion => f.write_str("no region on this storage"),
             Self::RegionExists => f.write_str("a region exists on this storage"),

@@ -182,6 +182,21 @@ impl Geometry {
     }
 }
 
+impl fmt::Display for Geometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "segments of {} bytes", self.segment_len)?;
+        write!(
+            f,
+            ", write unit {}, sync unit {}, page {}",
+            self.write_unit, self.sync_unit, self.page_len
+        )?;
+        match self.erased {
+            Some(byte) => write!(f, ", erased to {byte:#04x}"),
+            None => f.write_str(", no erased state"),
+        }
+    }
+}
+
 /// Why a geometry cannot work. Lengths are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header;
-use walstone_core::{
-    Capacity, Checksum, Gap, Geometry, Log, Options, Reason, Salvaged, SegmentId, Void, salvage,
-};
+use walstone_core::{Capacity, Checksum, Gap, Geometry, Log, Options, Reason, Salvaged, SegmentId, Void, salvage};
 
 const SEGMENT_LEN: u32 = 4096;
 
@@ -88,11 +86,15 @@ fn check(segment: SegmentId, range: std::ops::Range<u32>, damage: impl Fn(&mut [
     }
     let header_hit = range.start < header::HEADER_LEN as u32;
     // Erased bytes at the very end of the newest segment look as if nothing had been there.
-    let log_end = known.values().next_back().map(|last| (last.segment, last.frame_end)).unwrap();
+    let log_end = known
+        .values()
+        .next_back()
+        .map(|last| (last.segment, last.frame_end))
+        .unwrap();
     let at_log_end = segment == log_end.0 && range.end >= log_end.1;
     for (sequence, record) in &known {
-        let touched = record.segment == segment
-            && (header_hit || (record.frame < range.end && range.start < record.frame_end));
+        let touched =
+            record.segment == segment && (header_hit || (record.frame < range.end && range.start < record.frame_end));
         match got.records.get(sequence) {
             Some((table, value)) => assert_eq!((*table, value), (record.table, &record.value), "sequence {sequence}"),
             None => {
@@ -101,7 +103,11 @@ fn check(segment: SegmentId, range: std::ops::Range<u32>, damage: impl Fn(&mut [
                     .gaps
                     .iter()
                     .any(|gap| gap.segment == segment && gap.from <= record.frame && record.frame < gap.to);
-                assert!(named || at_log_end, "sequence {sequence} is lost and no gap says so: {:?}", got.gaps);
+                assert!(
+                    named || at_log_end,
+                    "sequence {sequence} is lost and no gap says so: {:?}",
+                    got.gaps
+                );
             }
         }
     }
@@ -123,7 +129,14 @@ fn segments() -> Vec<SegmentId> {
 fn a_whole_log_has_no_gap_and_says_what_was_deleted() {
     let got = check(SegmentId(1), 0..0, |_| {});
     assert_eq!(got.gaps, []);
-    assert_eq!(got.voids, [Void { table: 1, from: 1, to: 3 }]);
+    assert_eq!(
+        got.voids,
+        [Void {
+            table: 1,
+            from: 1,
+            to: 3
+        }]
+    );
 }
 
 #[test]
@@ -160,7 +173,11 @@ fn a_damaged_manifest_leaves_its_segment_dated() {
     // Each segment but the first is dated by its neighbours; the first starts at 1 by its own listing elsewhere.
     for segment in segments() {
         let got = check(segment, 70..80, |bytes| bytes.fill(0x55));
-        assert!(got.gaps.iter().any(|gap| gap.segment == segment && gap.reason == Reason::Manifest));
+        assert!(
+            got.gaps
+                .iter()
+                .any(|gap| gap.segment == segment && gap.reason == Reason::Manifest)
+        );
     }
 }
 
@@ -200,6 +217,10 @@ fn what_a_resume_frame_cut_off_is_not_handed_out() {
     log.sync().unwrap();
     let mut healed = log.into_storage();
     healed.bytes_mut(torn.mark.segment).unwrap()[at] = whole.bytes(torn.mark.segment).unwrap()[at];
-    let values: Vec<_> = salvaged(&mut healed).records.into_values().map(|(_, value)| value).collect();
+    let values: Vec<_> = salvaged(&mut healed)
+        .records
+        .into_values()
+        .map(|(_, value)| value)
+        .collect();
     assert_eq!(values, [b"kept".to_vec(), b"later".to_vec()]);
 }
