@@ -129,6 +129,9 @@ struct LookAhead {
     reason: Reason,
     at: u32,
     dirty_end: u32,
+    /// Where the torn frame would end. What is written next stays behind it: bytes that the torn frame lost may
+    /// equal those, and it would verify after all.
+    torn_end: u32,
     cut: Option<(u32, Cut)>,
     proven: bool,
     sealed: bool,
@@ -268,6 +271,11 @@ impl Scan {
 
     /// The offset does not hold a frame of the log.
     fn invalid(&mut self, reason: Reason) -> Option<Event> {
+        let payload_len = match self.phase {
+            Phase::Payload { header, .. } => header.payload_len,
+            _ => 0,
+        };
+        let torn_end = self.offset + frame::HEADER_LEN as u32 + payload_len;
         self.phase = match self.limit {
             Limit::Probe(_) => Phase::Ended(End::NoManifest {
                 proven: false,
@@ -277,6 +285,7 @@ impl Scan {
                 reason,
                 at: self.offset,
                 dirty_end: self.offset,
+                torn_end,
                 cut: None,
                 proven: false,
                 sealed: false,
@@ -364,7 +373,7 @@ impl Scan {
 
     fn resume(&mut self, header: Header) -> Option<Event> {
         let from = header.payload_crc;
-        if header.incarnation < self.incarnation || (header.incarnation == self.incarnation) || from > self.offset {
+        if header.incarnation <= self.incarnation || from > self.offset {
             return self.invalid(Reason::FrameHeader);
         }
         if from < self.offset && !self.cuts.iter().any(|cut| cut.from == from && cut.to == self.offset) {
@@ -696,7 +705,7 @@ impl Scan {
         } else {
             End::Torn {
                 offset,
-                dirty_end: ahead.dirty_end,
+                dirty_end: ahead.dirty_end.max(ahead.torn_end.min(self.layout.segment_len())),
                 sealed: ahead.sealed,
             }
         });

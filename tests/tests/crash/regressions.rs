@@ -61,3 +61,13 @@ fn a_log_at_the_limit_of_its_facts_can_be_deleted_from() {
         });
     }
 }
+
+/// A frame lost its last byte. The session after it began right behind the last byte that was there, and the first
+/// byte of what it wrote was the one that the frame had lost: the frame verified, and deleted what it named.
+#[test]
+fn what_is_written_behind_a_torn_frame_does_not_complete_it() {
+    check(1, |explorer| {
+        let word = [Op::BatchWithVoids, Op::DeletePrefix];
+        explorer.word(&named("bytes"), &[], &word)
+    });
+}
