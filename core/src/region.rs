@@ -377,16 +377,19 @@ impl<'w> Region<'w> {
     fn spare_end(&self, slack: usize) -> u32 {
         let needed = self
             .manifest_frame_len(1, slack)
-            .min(self.layout.max_manifest_len() as usize) as u32;
+            .min(self.longest_manifest_len() as usize) as u32;
         self.layout
             .claim_for(self.layout.frame_at(self.layout.frames_start() + needed))
     }
 
     fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
-        if purpose == Purpose::User
-            && let Some(step) = self.spare_first(SPARE_SLACK)?
-        {
-            return Ok(step);
+        if purpose == Purpose::User {
+            if self.is_last_resort() {
+                return Err(Refusal::Full);
+            }
+            if let Some(step) = self.spare_first(SPARE_SLACK)? {
+                return Ok(step);
+            }
         }
         let Some(offset) = self.layout.place(self.active.tail, payload_len, purpose) else {
             return self.rotate(purpose == Purpose::User);
@@ -423,12 +426,33 @@ impl<'w> Region<'w> {
     pub(crate) fn facts_fit(&self, growth: isize) -> bool {
         let voids = self.voids.as_slice().len().saturating_add_signed(growth);
         voids <= self.voids.limit()
-            && self.manifest_frame_len(2, growth.max(0) as usize) <= self.layout.max_manifest_len() as usize
+            && self.manifest_frame_len(1, growth.max(0) as usize) <= self.layout.max_manifest_len() as usize
+    }
+
+    /// Bytes of the longest manifest that user data may lead to. A quarter of the items, at least two, is kept for
+    /// deletions: each may need a range of its own before reclaim can shorten the list.
+    const fn user_manifest_len(&self) -> u32 {
+        let max = self.layout.max_manifest_len();
+        let kept = (max / 4) as usize / facts::MANIFEST_ITEM_LEN;
+        max - (if kept < 2 { 2 } else { kept } * facts::MANIFEST_ITEM_LEN) as u32
+    }
+
+    /// Bytes of the longest manifest: one item more than deletions may lead to, so that deletions and reclaim find a
+    /// way out of a segment whose reserve is used up while its facts are at their limit.
+    const fn longest_manifest_len(&self) -> u32 {
+        self.layout.max_manifest_len() + facts::MANIFEST_ITEM_LEN as u32
+    }
+
+    /// Whether the active segment was begun on that way out, and with user data could not be left again.
+    fn is_last_resort(&self) -> bool {
+        let manifest_len = self.active.manifest_end - self.layout.frames_start();
+        manifest_len > self.layout.max_manifest_len()
+            && self.manifest_frame_len(1, 0) > self.longest_manifest_len() as usize
     }
 
     /// The most voids that fit.
     pub(crate) fn max_voids(&self) -> usize {
-        let listed = self.listed().count() + 2;
+        let listed = self.listed().count() + 1;
         let room = (self.layout.max_manifest_len() as usize).saturating_sub(facts::manifest_frame_len(listed, 0));
         (room / facts::MANIFEST_ITEM_LEN).min(self.voids.limit())
     }
@@ -438,7 +462,13 @@ impl<'w> Region<'w> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
-        if self.manifest_frame_len(1, 0) > self.layout.max_manifest_len() as usize {
+        let more = usize::from(self.active_as_retained().is_some());
+        let most = if strict {
+            self.user_manifest_len()
+        } else {
+            self.longest_manifest_len()
+        };
+        if self.manifest_frame_len(more, 0) > most as usize {
             return Err(Refusal::Full);
         }
         if let Some(step) = self.spare_step(0)? {

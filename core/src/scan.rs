@@ -51,8 +51,9 @@ pub(crate) struct RecordAt {
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// There is no manifest. `proven`: a later frame shows that there was a durable one.
-    NoManifest { proven: bool },
+    /// There is no manifest. `proven`: a later frame shows that there was a durable one. `blank`: nothing else is
+    /// there either.
+    NoManifest { proven: bool, blank: bool },
     /// Nothing was ever written behind `offset`.
     Clean { offset: u32 },
     /// What stands in `offset..dirty_end` was never acknowledged as durable. `sealed`: a seal is among it.
@@ -128,6 +129,9 @@ struct LookAhead {
     reason: Reason,
     at: u32,
     dirty_end: u32,
+    /// Where the torn frame would end. What is written next stays behind it: bytes that the torn frame lost may
+    /// equal those, and it would verify after all.
+    torn_end: u32,
     cut: Option<(u32, Cut)>,
     proven: bool,
     sealed: bool,
@@ -267,12 +271,21 @@ impl Scan {
 
     /// The offset does not hold a frame of the log.
     fn invalid(&mut self, reason: Reason) -> Option<Event> {
+        let payload_len = match self.phase {
+            Phase::Payload { header, .. } => header.payload_len,
+            _ => 0,
+        };
+        let torn_end = self.offset + frame::HEADER_LEN as u32 + payload_len;
         self.phase = match self.limit {
-            Limit::Probe(_) => Phase::Ended(End::NoManifest { proven: false }),
+            Limit::Probe(_) => Phase::Ended(End::NoManifest {
+                proven: false,
+                blank: false,
+            }),
             Limit::Exact(_) | Limit::Extent(_) => Phase::LookAhead(LookAhead {
                 reason,
                 at: self.offset,
                 dirty_end: self.offset,
+                torn_end,
                 cut: None,
                 proven: false,
                 sealed: false,
@@ -301,7 +314,10 @@ impl Scan {
             self.phase = Phase::Ended(if self.have_manifest {
                 End::Exact
             } else {
-                End::NoManifest { proven: true }
+                End::NoManifest {
+                    proven: true,
+                    blank: false,
+                }
             });
             return None;
         }
@@ -665,7 +681,10 @@ impl Scan {
     fn decide(&mut self, ahead: &LookAhead) -> Option<Event> {
         let offset = self.offset;
         if !self.have_manifest {
-            self.phase = Phase::Ended(End::NoManifest { proven: ahead.proven });
+            self.phase = Phase::Ended(End::NoManifest {
+                proven: ahead.proven,
+                blank: ahead.dirty_end == offset,
+            });
             return None;
         }
         if let Some((_, cut)) = ahead.cut {
@@ -686,7 +705,7 @@ impl Scan {
         } else {
             End::Torn {
                 offset,
-                dirty_end: ahead.dirty_end,
+                dirty_end: ahead.dirty_end.max(ahead.torn_end.min(self.layout.segment_len())),
                 sealed: ahead.sealed,
             }
         });

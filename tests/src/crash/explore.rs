@@ -160,7 +160,9 @@ impl Explorer {
         Ok(())
     }
 
-    pub(super) fn stopped(&self, stop: Stop) -> Failure {
+    /// The failure of a run that must not have ended.
+    #[must_use]
+    pub fn stopped(&self, stop: Stop) -> Failure {
         self.fail(match stop {
             Stop::Violation(violation) => violation,
             Stop::Crashed | Stop::Poisoned => Violation::Unrepeatable,

@@ -17,11 +17,13 @@ pub enum Op {
     Durable,
     /// Syncs.
     Sync,
-    /// Deletes all that table 1 holds.
+    /// Deletes what table 1 holds.
     DeletePrefix,
+    /// Deletes what table 1 was ever given.
+    DeleteFirst,
     /// Deletes the newest record of table 1.
     TruncateSuffix,
-    /// Deletes all that table 2 holds.
+    /// Deletes what table 2 was ever given.
     DeleteOther,
     /// Gives up dead segments.
     Reclaim,

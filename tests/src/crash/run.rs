@@ -335,6 +335,7 @@ impl Life {
                 Change::Put(1, self.value(8)),
             ],
             Op::DeletePrefix => vec![Change::DeleteUpTo(1, of_first)],
+            Op::DeleteFirst => vec![Change::DeleteUpTo(1, state.last.max(1))],
             Op::TruncateSuffix => vec![Change::TruncateFrom(1, of_first)],
             Op::DeleteOther => vec![Change::DeleteUpTo(2, state.last.max(1))],
             _ => Vec::new(),
@@ -478,10 +479,20 @@ impl Life {
     pub fn probe(&mut self) -> Result<(), Stop> {
         let before = self.refusals;
         self.perform(Op::Durable)?;
-        if before == 0 && self.refusals > 0 {
-            return Err(Violation::Refused(Op::Durable, Error::Full).into());
+        if self.refusals == before {
+            return Ok(());
         }
-        Ok(())
+        // A full log takes records again once its own are deleted.
+        let room = [Op::DeleteFirst, Op::DeleteOther, Op::Reclaim, Op::Durable];
+        for op in room {
+            self.refusals = before;
+            self.perform(op)?;
+        }
+        if self.refusals == before {
+            Ok(())
+        } else {
+            Err(Violation::Refused(Op::Durable, Error::Full).into())
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub const SETUPS: [Setup; 8] = [
     Setup {
         name: "stale",
         geometry: made(SMALL.with_erased(None)),
-        unit: 32,
+        unit: 8,
     },
     Setup {
         name: "direct",
@@ -88,7 +88,7 @@ impl Setup {
     #[must_use]
     pub fn two_units_len(&self) -> u32 {
         let unit = self.geometry.write_unit().max(self.unit).max(32);
-        (2 * unit - 40).min(self.largest_len())
+        (2 * unit - 32).min(self.largest_len())
     }
 
     /// Bytes of the largest value that fits a segment.

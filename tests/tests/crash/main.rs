@@ -1,0 +1,18 @@
+//! The crash simulator in short form. The same in long form: `cargo run --release -p walstone-tests --bin crashsim`.
+
+mod regressions;
+mod words;
+
+use walstone_tests::crash::explore::{Explorer, telling_limits};
+
+/// Runs a part of an exploration; panics with the history that breaks a promise.
+fn check(
+    depth: u8,
+    act: impl FnOnce(&mut Explorer) -> Result<(), walstone_tests::crash::explore::Failure>,
+) -> Explorer {
+    let mut explorer = Explorer::new(telling_limits(1), depth);
+    if let Err(failure) = explorer.guarded(act) {
+        panic!("{failure}");
+    }
+    explorer
+}

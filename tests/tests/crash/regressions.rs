@@ -1,0 +1,73 @@
+//! Histories that once broke a promise, each by its story.
+
+use walstone_tests::crash::history::Op;
+use walstone_tests::crash::run::Life;
+use walstone_tests::crash::setup::Setup;
+
+use crate::check;
+
+fn named(name: &str) -> Setup {
+    Setup::named(name).expect("the medium is known")
+}
+
+/// The first manifest ends in zeros: it lists nothing. After a loss of power the medium cannot tell them from a hole
+/// and placed the extent in front of them; the walk stopped there and called the manifest damaged.
+#[test]
+fn a_frame_that_ends_in_erased_bytes_reaches_over_the_extent() {
+    check(0, |explorer| explorer.creation(&named("sectors")));
+}
+
+/// A torn frame with a whole header was cut off, and the segment ended before the length that the header names.
+/// Recovery read over it; reading the segment later called it damaged.
+#[test]
+fn a_torn_frame_may_outreach_the_end_of_its_segment() {
+    check(1, |explorer| {
+        explorer.word(&named("bytes"), &[Op::Largest, Op::Durable, Op::Small], &[Op::Largest])
+    });
+}
+
+/// The log was closed in a segment without room for another session, and kept a spare. The next session wrote its
+/// manifest into the spare and lost power. The log behind it still ended with the close frame, so the session after
+/// that took the spare for blank and wrote into the same units.
+#[test]
+fn a_spare_that_a_session_wrote_to_is_not_written_again() {
+    let fill = [
+        Op::Batch,
+        Op::Batch,
+        Op::Batch,
+        Op::Batch,
+        Op::TruncateSuffix,
+        Op::TruncateSuffix,
+        Op::TruncateSuffix,
+        Op::TruncateSuffix,
+        Op::CloseReopen,
+    ];
+    for setup in ["flash", "pages"] {
+        check(1, |explorer| explorer.word(&named(setup), &fill, &[Op::Durable]));
+    }
+}
+
+/// User data filled the list of segments to the limit of a manifest; the one deletion that would have freed all of
+/// it needed one more range and was refused for good.
+#[test]
+fn a_log_at_the_limit_of_its_facts_can_be_deleted_from() {
+    for setup in ["bytes", "flash", "sync-units"] {
+        check(0, |explorer| {
+            let mut life = Life::create(&named(setup)).map_err(|stop| explorer.stopped(stop))?;
+            while life.counters().refusals == 0 {
+                life.perform(Op::Largest).map_err(|stop| explorer.stopped(stop))?;
+            }
+            life.probe().map_err(|stop| explorer.stopped(stop))
+        });
+    }
+}
+
+/// A frame lost its last byte. The session after it began right behind the last byte that was there, and the first
+/// byte of what it wrote was the one that the frame had lost: the frame verified, and deleted what it named.
+#[test]
+fn what_is_written_behind_a_torn_frame_does_not_complete_it() {
+    check(1, |explorer| {
+        let word = [Op::BatchWithVoids, Op::DeletePrefix];
+        explorer.word(&named("bytes"), &[], &word)
+    });
+}
