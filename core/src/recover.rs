@@ -440,8 +440,8 @@ impl<'w> Recovery<'w> {
                 self.above(at + 1);
                 Ok(())
             }
-            (Why::Above, End::NoManifest { proven: false }) => {
-                self.prepared(id);
+            (Why::Above, End::NoManifest { proven: false, blank }) => {
+                self.prepared(id, blank);
                 self.above(at + 1);
                 Ok(())
             }
@@ -488,11 +488,12 @@ impl<'w> Recovery<'w> {
         Ok(())
     }
 
-    /// A segment above the newest one holds nothing. After a clean end it is as good as new; else it may hold
-    /// what an interrupted write left.
-    fn prepared(&mut self, id: SegmentId) {
+    /// A segment above the newest one holds nothing. After a clean end it is as good as new, if it is blank; else it
+    /// may hold what an interrupted write left.
+    fn prepared(&mut self, id: SegmentId, blank: bool) {
         let closed = self.newest.is_some_and(|newest| newest.closed);
         if closed
+            && blank
             && let Some(slot) = self.spares.iter_mut().find(|slot| slot.is_none())
             && let Some(binding) = self.binding
         {

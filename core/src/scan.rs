@@ -51,8 +51,9 @@ pub(crate) struct RecordAt {
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// There is no manifest. `proven`: a later frame shows that there was a durable one.
-    NoManifest { proven: bool },
+    /// There is no manifest. `proven`: a later frame shows that there was a durable one. `blank`: nothing but the
+    /// header is written, as far as that can be told.
+    NoManifest { proven: bool, blank: bool },
     /// Nothing was ever written behind `offset`.
     Clean { offset: u32 },
     /// What stands in `offset..dirty_end` was never acknowledged as durable. `sealed`: a seal is among it.
@@ -268,7 +269,10 @@ impl Scan {
     /// The offset does not hold a frame of the log.
     fn invalid(&mut self, reason: Reason) -> Option<Event> {
         self.phase = match self.limit {
-            Limit::Probe(_) => Phase::Ended(End::NoManifest { proven: false }),
+            Limit::Probe(_) => Phase::Ended(End::NoManifest {
+                proven: false,
+                blank: false,
+            }),
             Limit::Exact(_) | Limit::Extent(_) => Phase::LookAhead(LookAhead {
                 reason,
                 at: self.offset,
@@ -301,7 +305,10 @@ impl Scan {
             self.phase = Phase::Ended(if self.have_manifest {
                 End::Exact
             } else {
-                End::NoManifest { proven: true }
+                End::NoManifest {
+                    proven: true,
+                    blank: false,
+                }
             });
             return None;
         }
@@ -665,7 +672,10 @@ impl Scan {
     fn decide(&mut self, ahead: &LookAhead) -> Option<Event> {
         let offset = self.offset;
         if !self.have_manifest {
-            self.phase = Phase::Ended(End::NoManifest { proven: ahead.proven });
+            self.phase = Phase::Ended(End::NoManifest {
+                proven: ahead.proven,
+                blank: ahead.dirty_end == offset,
+            });
             return None;
         }
         if let Some((_, cut)) = ahead.cut {
