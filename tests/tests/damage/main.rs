@@ -2,7 +2,9 @@
 //! records, never panic.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics fails")]
 
+mod cuts;
 mod flips;
+mod loss;
 
 use walstone_core::Geometry;
 use walstone_tests::images::{self, Image};
