@@ -45,6 +45,7 @@ pub struct Story {
     states: Vec<(Mark, Live)>,
     positions: Vec<(u64, Position)>,
     watermark: Mark,
+    older: Vec<RamStorage>,
 }
 
 /// What a story left on the medium.
@@ -62,6 +63,8 @@ pub struct Image {
     pub watermark: Mark,
     /// Where the log ends.
     pub end: Mark,
+    /// The medium as it was after each sync.
+    pub older: Vec<RamStorage>,
 }
 
 /// What a damaged image gave.
@@ -102,6 +105,7 @@ impl Story {
             states: vec![(mark, Live::new())],
             positions: Vec::new(),
             watermark: Mark { end: 0, ..mark },
+            older: Vec::new(),
         }
     }
 
@@ -173,6 +177,8 @@ impl Story {
     /// Makes everything durable.
     pub fn sync(&mut self) {
         self.log().sync().unwrap();
+        let older = self.log().storage().clone();
+        self.older.push(older);
     }
 
     /// Gives up dead segments.
@@ -201,6 +207,7 @@ impl Story {
             states: image.states,
             positions: image.positions,
             watermark: image.watermark,
+            older: image.older,
         }
     }
 
@@ -229,6 +236,7 @@ impl Story {
             states: self.states,
             watermark: self.watermark,
             end,
+            older: self.older,
         }
     }
 
@@ -245,6 +253,26 @@ impl Story {
             self.states.push((mark, live));
         }
         self.leave()
+    }
+}
+
+/// A generator of numbers for tests: xorshift64* (Vigna 2016).
+#[derive(Clone, Copy, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The same numbers for the same seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// A number below `bound`.
+    pub const fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
     }
 }
 

@@ -1,7 +1,7 @@
 //! Segments cut off at every byte: what stood behind the cut reads as erased.
 
 use walstone_core::{Geometry, SegmentId, Tail};
-use walstone_tests::images::{self, Image, Op, Story, Verdict};
+use walstone_tests::images::{Image, Op, Story, Verdict};
 
 /// What became of the cuts of one image.
 #[derive(Debug, Default)]
@@ -125,5 +125,4 @@ fn a_batch_with_a_hole_is_nothing() {
             other => panic!("hole at {at}: {other:?}"),
         }
     }
-    let _ = images::options();
 }

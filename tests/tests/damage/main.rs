@@ -5,6 +5,7 @@
 mod cuts;
 mod flips;
 mod loss;
+mod random;
 
 use walstone_core::Geometry;
 use walstone_tests::images::{self, Image};
