@@ -4,6 +4,7 @@
 
 mod cuts;
 mod flips;
+mod footers;
 mod loss;
 mod random;
 
