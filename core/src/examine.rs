@@ -58,9 +58,10 @@ fn judge<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, se
     }
 }
 
-/// A walk over a listed segment.
+/// A walk over a listed segment, up to its footer: that says nothing that the frames do not, so damage to it costs
+/// nothing but time.
 pub(crate) fn walk_of(region: &Region<'_>, segment: &Retained, key: &Key, cuts: Cuts) -> Walk {
-    let limit = Limit::Exact(segment.end);
+    let limit = Limit::Exact(segment.end - segment.seal_len());
     let scan = Scan::new(key.binding, region.layout, region.geometry.erased(), limit, key.base);
     Walk::new(segment.segment(), scan.with_cuts(cuts))
 }

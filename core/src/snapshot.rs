@@ -171,10 +171,13 @@ impl Snapshot {
             base: manifest.incarnation,
             first_sequence: facts.first_sequence,
             start: self.layout.frame_after(start, manifest.payload_len),
+            frames_end: bytes.len(),
             cuts: self.active_cuts,
             footer: None,
         };
         if let Some(retained) = self.segments.get(at) {
+            // A damaged footer costs nothing but time: what it says is found in the frames.
+            reader.frames_end = bytes.len().saturating_sub(retained.seal_len() as usize);
             reader.footer = reader.read_footer(retained.seal_len());
             reader.cuts = match &reader.footer {
                 Some(footer) => *footer.cuts(),
@@ -200,6 +203,8 @@ pub struct SegmentReader<'a> {
     base: u32,
     first_sequence: u64,
     start: u32,
+    /// Where the footer starts.
+    frames_end: usize,
     cuts: Cuts,
     footer: Option<Footer<'a>>,
 }
@@ -386,7 +391,7 @@ impl<'a> Iterator for Frames<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let reader = self.reader;
-        while !self.failed && (self.offset as usize) < reader.bytes.len() && self.skip_blocks() {
+        while !self.failed && (self.offset as usize) < reader.frames_end && self.skip_blocks() {
             if let Some(cut) = reader.cuts.at(self.offset) {
                 self.offset = cut.to;
             }

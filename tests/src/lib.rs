@@ -2,5 +2,6 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod images;
 pub mod medium;
 pub mod storages;

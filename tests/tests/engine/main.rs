@@ -1,5 +1,6 @@
 //! The engine through its public interface.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics fails")]
 
+mod regressions;
 mod salvage;
 mod smoke;
