@@ -253,10 +253,11 @@ impl Wal {
         Ok(())
     }
 
-    /// What the log is made of right now. Reads every record once.
+    /// What the log is made of right now. Reads every record once; a region in which that fails is named with the
+    /// error among [`Stats::failed`], and the others are told of.
     ///
     /// # Errors
-    /// [`Error::Corrupt`]; [`Error::Storage`].
+    /// None today.
     pub fn stats(&self) -> Result<Stats> {
         let slots: Vec<_> = self.inner.regions().open.clone().into_iter().collect();
         let mut all = Stats {
@@ -265,7 +266,10 @@ impl Wal {
         };
         for (id, slot) in slots {
             match slot {
-                Slot::Open(shared) => all.regions.push(stats::of_region(&shared)?),
+                Slot::Open(shared) => match stats::of_region(&shared) {
+                    Ok(stats) => all.regions.push(stats),
+                    Err(error) => all.failed.push((id, error)),
+                },
                 Slot::Failed(error) => all.failed.push((id, error)),
                 Slot::Closed => all.failed.push((id, Error::Closed)),
             }
