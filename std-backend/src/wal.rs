@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use walstone_core::segment::header::Header;
-use walstone_core::{Capacity, Corruption, Log, Reason, Report, SegmentId, Storage};
+use walstone_core::{Capacity, Corruption, Geometry, Log, Reason, Report, SegmentId, Storage};
 
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
@@ -415,16 +415,19 @@ fn try_open_region(
     Ok(Shared::new(region, log, files, readers, options, worker))
 }
 
-/// The segment length that the region was made with, as the first header that verifies says.
+/// The segment length that the region was made with, as the first header that verifies says; where none does, the
+/// length of a file, so that the engine names the header and not the length as what is wrong.
 fn stored_segment_len(root: &Root, region: u64, segments: &[SegmentId]) -> Result<Option<u32>, FileError> {
+    let mut of_file = None;
     for &id in segments {
         let mut buf = [0; walstone_core::segment::header::HEADER_LEN];
-        let (bytes, _) = root.read_header(region, id, &mut buf)?;
+        let (bytes, len) = root.read_header(region, id, &mut buf)?;
         if let Ok(header) = Header::decode(bytes, HARDWARE) {
             return Ok(Some(header.geometry.segment_len()));
         }
+        of_file = u32::try_from(len).ok().filter(|&len| Geometry::new(len).is_ok());
     }
-    Ok(None)
+    Ok(of_file)
 }
 
 impl fmt::Debug for Inner {
