@@ -2,5 +2,5 @@
 //! a HoraeDB log. The programs stand in `src/bin`.
 
 pub mod arguments;
-
+pub mod horaedb;
 pub mod listing;

@@ -57,7 +57,7 @@ impl Command {
         let mut command = Self {
             root: PathBuf::from("target/ingest"),
             region: 1,
-            threads: 8,
+            threads: 32,
             durability: Durability::Durable,
             segment_len: None,
             acks: false,
