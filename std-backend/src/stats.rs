@@ -15,7 +15,7 @@ use crate::view::View;
 pub struct Stats {
     /// The open regions, by number.
     pub regions: Vec<RegionStats>,
-    /// Regions that are not open, and why.
+    /// Regions that are not open or cannot be read to their end, and why.
     pub failed: Vec<(u64, Error)>,
     /// Segment files that are open and could be closed.
     pub open_segments: usize,

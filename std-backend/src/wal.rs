@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use walstone_core::segment::header::Header;
 use walstone_core::segment::layout::MAX_SEGMENT_LEN;
-use walstone_core::{Capacity, Corruption, Log, Reason, Report, Salvage, Salvaged, SegmentId, Storage};
+use walstone_core::{Capacity, Corruption, Geometry, Log, Reason, Report, Salvage, Salvaged, SegmentId, Storage};
 
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
@@ -283,10 +283,11 @@ impl Wal {
         Ok(())
     }
 
-    /// What the log is made of right now. Reads every record once.
+    /// What the log is made of right now. Reads every record once; a region in which that fails is named with the
+    /// error among [`Stats::failed`], and the others are told of.
     ///
     /// # Errors
-    /// [`Error::Corrupt`]; [`Error::Storage`].
+    /// None today.
     pub fn stats(&self) -> Result<Stats> {
         let slots: Vec<_> = self.inner.regions().open.clone().into_iter().collect();
         let mut all = Stats {
@@ -295,7 +296,10 @@ impl Wal {
         };
         for (id, slot) in slots {
             match slot {
-                Slot::Open(shared) => all.regions.push(stats::of_region(&shared)?),
+                Slot::Open(shared) => match stats::of_region(&shared) {
+                    Ok(stats) => all.regions.push(stats),
+                    Err(error) => all.failed.push((id, error)),
+                },
                 Slot::Failed(error) => all.failed.push((id, error)),
                 Slot::Closed => all.failed.push((id, Error::Closed)),
             }
@@ -441,16 +445,19 @@ fn try_open_region(
     Ok(Shared::new(region, log, files, readers, options, worker))
 }
 
-/// The segment length that the region was made with, as the first header that verifies says.
+/// The segment length that the region was made with, as the first header that verifies says; where none does, the
+/// length of a file, so that the engine names the header and not the length as what is wrong.
 fn stored_segment_len(root: &Root, region: u64, segments: &[SegmentId]) -> Result<Option<u32>, FileError> {
+    let mut of_file = None;
     for &id in segments {
         let mut buf = [0; walstone_core::segment::header::HEADER_LEN];
-        let (bytes, _) = root.read_header(region, id, &mut buf)?;
+        let (bytes, len) = root.read_header(region, id, &mut buf)?;
         if let Ok(header) = Header::decode(bytes, HARDWARE) {
             return Ok(Some(header.geometry.segment_len()));
         }
+        of_file = u32::try_from(len).ok().filter(|&len| Geometry::new(len).is_ok());
     }
-    Ok(None)
+    Ok(of_file)
 }
 
 impl fmt::Debug for Inner {
