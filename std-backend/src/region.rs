@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::files::{FileError, MapStorage};
 use crate::group::{Group, Progress};
 use crate::options::{BackgroundSync, Durability, Options};
-use crate::store::{Readers, Store};
+use crate::store::{Readers, Store, SyncGate};
 use crate::ticket::Ticket;
 use crate::view::View;
 use crate::worker::{Job, Worker};
@@ -53,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) files: MapStorage,
     facts: Mutex<Arc<Facts>>,
     pub(crate) readers: Arc<Readers>,
+    syncs: Arc<SyncGate>,
     pub(crate) group: Group,
     pub(crate) report: Report,
     durability: Durability,
@@ -92,6 +93,7 @@ impl Shared {
             id,
             facts: Mutex::new(Arc::new(Facts::new(&log))),
             report: *log.report(),
+            syncs: Arc::clone(log.storage().syncs()),
             log: Mutex::new(log),
             files,
             readers,
@@ -203,9 +205,11 @@ impl Shared {
         let synced = match mark {
             None => None,
             Some(mark) => {
-                drop(log);
+                // With the log locked: what is written from here on is not covered by this sync.
                 self.background.reset();
-                let outcome = self.files.clone().sync(mark);
+                let turn = self.syncs.turn();
+                drop(log);
+                let outcome = turn.sync(&mut self.files.clone(), mark);
                 log = self.log();
                 if let Err(error) = outcome {
                     log.poison(PoisonCause::Sync);
@@ -339,6 +343,8 @@ impl Shared {
         }
         let mut log = self.log();
         let closed = log.close();
+        // One that was under way when the region was poisoned must not meet the files of the next opening.
+        drop(self.syncs.turn());
         log.storage_mut().stop_appending();
         let progress = Progress {
             durable: log.durable_mark(),

@@ -1,18 +1,60 @@
-//! The storage that the engine of one region gets: files, whose removal waits for the views that may read them.
+//! The storage that the engine of one region gets: files, whose removal waits for the views that may read them, and
+//! whose syncs take turns with those of group commit.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use walstone_core::{Found, Geometry, Mark, SegmentId, Storage};
 
-use crate::files::{FileError, MapStorage};
+use crate::files::{Doing, FileError, MapStorage};
 
 /// Files, and who still reads what.
 #[derive(Debug)]
 pub(crate) struct Store {
     files: MapStorage,
     readers: Arc<Readers>,
+    syncs: Arc<SyncGate>,
+}
+
+/// One sync of a region at a time, and none after a failed one.
+///
+/// The system tells a failed write-back once: a second sync beside the first, by a rotation or a close, could be
+/// told that all is well. And a segment is not given up while a sync of it is under way.
+#[derive(Debug, Default)]
+pub(crate) struct SyncGate {
+    failed: Mutex<bool>,
+}
+
+/// The right to sync, once.
+#[derive(Debug)]
+pub(crate) struct SyncTurn<'g> {
+    failed: MutexGuard<'g, bool>,
+}
+
+impl SyncGate {
+    /// Waits for the sync that is under way. Called with the log locked; who holds a turn does not lock the log.
+    pub(crate) fn turn(&self) -> SyncTurn<'_> {
+        let failed = self.failed.lock().unwrap_or_else(|panicked| {
+            let mut failed = panicked.into_inner();
+            *failed = true;
+            failed
+        });
+        SyncTurn { failed }
+    }
+}
+
+impl SyncTurn<'_> {
+    pub(crate) fn sync(mut self, files: &mut MapStorage, mark: Mark) -> Result<(), FileError> {
+        if *self.failed {
+            let error = io::Error::other("an earlier sync of this region failed");
+            return Err(FileError::io(Doing::Sync, &*files.dir(), error));
+        }
+        let synced = files.sync(mark);
+        *self.failed = synced.is_err();
+        synced
+    }
 }
 
 /// The views of a region, and the segments that wait for them.
@@ -78,7 +120,15 @@ fn is_read(views: &BTreeMap<u64, (SegmentId, SegmentId)>, id: SegmentId) -> bool
 
 impl Store {
     pub(crate) fn new(files: MapStorage, readers: Arc<Readers>) -> Self {
-        Self { files, readers }
+        Self {
+            files,
+            readers,
+            syncs: Arc::default(),
+        }
+    }
+
+    pub(crate) fn syncs(&self) -> &Arc<SyncGate> {
+        &self.syncs
     }
 
     pub(crate) fn stop_appending(&mut self) {
@@ -122,7 +172,7 @@ impl Storage for Store {
     }
 
     fn sync(&mut self, to: Mark) -> Result<(), FileError> {
-        self.files.sync(to)
+        self.syncs.turn().sync(&mut self.files, to)
     }
 
     fn settle(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), FileError> {
