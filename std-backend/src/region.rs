@@ -89,6 +89,8 @@ impl Shared {
             durable: log.durable_mark().max(log.written_mark()),
             through: log.last_sequence(),
         };
+        // What recovery removed is in no facts.
+        readers.published();
         Self {
             id,
             facts: Mutex::new(Arc::new(Facts::new(&log))),
@@ -134,6 +136,8 @@ impl Shared {
         } else {
             *facts = Arc::new(Facts::new(log));
         }
+        drop(facts);
+        self.readers.published();
     }
 
     /// Runs one operation on the log and publishes what it did.
@@ -220,6 +224,7 @@ impl Shared {
             }
         };
         while log.remove_one() {}
+        self.publish(&log);
         Ok(Progress {
             durable: log.durable_mark().max(synced.unwrap_or(log.durable_mark())),
             through,
@@ -273,6 +278,9 @@ impl Shared {
     pub(crate) fn sync(self: &Arc<Self>) -> Result<()> {
         let mark = {
             let log = self.log();
+            if self.is_closed() {
+                return Err(Error::Closed);
+            }
             if let Some(cause) = log.poisoned() {
                 return Err(Error::Poisoned { region: self.id, cause });
             }
@@ -343,6 +351,7 @@ impl Shared {
         }
         let mut log = self.log();
         let closed = log.close();
+        self.publish(&log);
         // One that was under way when the region was poisoned must not meet the files of the next opening.
         drop(self.syncs.turn());
         log.storage_mut().stop_appending();
@@ -569,8 +578,11 @@ impl Region {
     /// A stable snapshot for reading. Sees every append that returned before.
     ///
     /// # Errors
-    /// None today; reading tells what is wrong with what it reads.
+    /// [`Error::Closed`]. Reading tells what is wrong with what it reads.
     pub fn view(&self) -> Result<View> {
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
         Ok(View::new(&self.shared))
     }
 

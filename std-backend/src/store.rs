@@ -69,6 +69,8 @@ struct State {
     /// The first and last segment that each view may read.
     views: BTreeMap<u64, (SegmentId, SegmentId)>,
     waiting: Vec<SegmentId>,
+    /// Removed, and perhaps still named by the facts that views begin with.
+    removed: Vec<SegmentId>,
 }
 
 impl Readers {
@@ -77,14 +79,23 @@ impl Readers {
     }
 
     /// A view that may read these segments begins. `read` is called under the lock, so that no segment it answers
-    /// with is removed in between.
-    pub(crate) fn begin<T>(&self, read: impl FnOnce() -> ((SegmentId, SegmentId), T)) -> (u64, T) {
+    /// with is removed in between. `None`: one of them is removed already by an operation that is under way, which
+    /// will tell newer facts.
+    pub(crate) fn begin<T>(&self, read: impl FnOnce() -> ((SegmentId, SegmentId), T)) -> Option<(u64, T)> {
         let mut state = self.state();
         let (range, answer) = read();
+        if state.removed.iter().any(|id| range.0 <= *id && *id <= range.1) {
+            return None;
+        }
         let number = state.next;
         state.next += 1;
         state.views.insert(number, range);
-        (number, answer)
+        Some((number, answer))
+    }
+
+    /// The facts that views begin with name no removed segment.
+    pub(crate) fn published(&self) {
+        self.state().removed.clear();
     }
 
     /// A view ends; the segments that only it kept.
@@ -103,11 +114,13 @@ impl Readers {
         (state.waiting.clone(), state.views.len())
     }
 
-    /// Whether removal of a segment must wait; it is remembered then.
+    /// Whether removal of a segment must wait; it is remembered then. Else no view that reads it begins any more.
     fn defer(&self, id: SegmentId) -> bool {
         let mut state = self.state();
         let read = is_read(&state.views, id);
-        if read && !state.waiting.contains(&id) {
+        if !read {
+            state.removed.push(id);
+        } else if !state.waiting.contains(&id) {
             state.waiting.push(id);
         }
         read
