@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     worker: Arc<Worker>,
     /// A preparation is queued.
     preparing: AtomicBool,
+    /// Held by the preparation that runs.
+    ahead: Mutex<()>,
     closed: AtomicBool,
     pub(crate) appends: AtomicU64,
 }
@@ -110,6 +112,7 @@ impl Shared {
             options: options.clone(),
             worker: Arc::clone(worker),
             preparing: AtomicBool::new(false),
+            ahead: Mutex::default(),
             closed: AtomicBool::new(false),
             appends: AtomicU64::new(0),
         }
@@ -312,9 +315,17 @@ impl Shared {
         }
     }
 
+    fn ahead(&self) -> MutexGuard<'_, ()> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Creates the next segment and claims space ahead of the appender, in steps that hold the lock briefly.
     pub(crate) fn prepare(&self) {
         self.preparing.store(false, Ordering::Release);
+        let _ahead = self.ahead();
+        if self.is_closed() {
+            return;
+        }
         let begun = {
             let mut log = self.log();
             if log.wants_spare() { log.begin_create() } else { None }
@@ -333,7 +344,7 @@ impl Shared {
                 Err(_) => log.create_ahead_failed(),
             }
         }
-        loop {
+        while !self.is_closed() {
             let mut log = self.log();
             let Some(to) = space_ahead(&log) else { return };
             // No room now is no failure: an append that needs it will say so.
@@ -349,6 +360,8 @@ impl Shared {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // A segment that came later would be one of the next opening.
+        let _ahead = self.ahead();
         let mut log = self.log();
         let closed = log.close();
         self.publish(&log);
@@ -377,6 +390,7 @@ impl Shared {
     /// Ends all writing without making anything durable: the region is to be removed.
     pub(crate) fn abandon(&self) {
         self.closed.store(true, Ordering::Release);
+        let _ahead = self.ahead();
         let mut log = self.log();
         log.abandon();
         log.storage_mut().stop_appending();
