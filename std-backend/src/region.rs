@@ -11,7 +11,7 @@ use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
 use crate::files::{FileError, MapStorage};
 use crate::group::{Group, Progress};
-use crate::options::{BackgroundSync, Durability, Options};
+use crate::options::{BackgroundSync, Clock, Durability, Options};
 use crate::store::{Readers, Store, SyncGate};
 use crate::ticket::Ticket;
 use crate::view::View;
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) report: Report,
     durability: Durability,
     background: Background,
-    options: Options,
+    clock: Arc<dyn Clock>,
     worker: Arc<Worker>,
     /// A preparation is queued.
     preparing: AtomicBool,
@@ -72,10 +72,12 @@ pub(crate) struct Shared {
 struct Background {
     policy: BackgroundSync,
     writes: AtomicU32,
-    /// Where the log stood at the last sync, for counting bytes.
-    bytes: AtomicU64,
+    /// Where the log stood at the last sync.
+    synced: AtomicU64,
     /// When the first of them was written, in nanoseconds of the clock plus one; 0 for none.
     since: AtomicU64,
+    /// The worker looks at `since` from time to time.
+    watched: AtomicBool,
 }
 
 impl Shared {
@@ -93,7 +95,7 @@ impl Shared {
         };
         // What recovery removed is in no facts.
         readers.published();
-        Self {
+        let shared = Self {
             id,
             facts: Mutex::new(Arc::new(Facts::new(&log))),
             report: *log.report(),
@@ -106,16 +108,19 @@ impl Shared {
             background: Background {
                 policy: options.background_sync,
                 writes: AtomicU32::new(0),
-                bytes: AtomicU64::new(0),
+                synced: AtomicU64::new(0),
                 since: AtomicU64::new(0),
+                watched: AtomicBool::new(false),
             },
-            options: options.clone(),
+            clock: Arc::clone(&options.clock),
             worker: Arc::clone(worker),
             preparing: AtomicBool::new(false),
             ahead: Mutex::default(),
             closed: AtomicBool::new(false),
             appends: AtomicU64::new(0),
-        }
+        };
+        shared.background.reset(shared.distance(progress.durable));
+        shared
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Log<'static, Store>> {
@@ -213,7 +218,7 @@ impl Shared {
             None => None,
             Some(mark) => {
                 // With the log locked: what is written from here on is not covered by this sync.
-                self.background.reset();
+                self.background.reset(self.distance(mark));
                 let turn = self.syncs.turn();
                 drop(log);
                 let outcome = turn.sync(&mut self.files.clone(), mark);
@@ -236,45 +241,41 @@ impl Shared {
 
     /// Counts a written append towards the next background sync.
     pub(crate) fn written(self: &Arc<Self>, mark: Mark) {
-        let due = match self.background.policy {
+        let background = &self.background;
+        let due = match background.policy {
             BackgroundSync::Never => false,
-            BackgroundSync::Writes(count) => self.background.writes.fetch_add(1, Ordering::Relaxed) + 1 >= count.get(),
+            BackgroundSync::Writes(count) => background.writes.fetch_add(1, Ordering::Relaxed) + 1 >= count.get(),
             BackgroundSync::Bytes(bytes) => {
-                let at = mark
-                    .segment
-                    .0
-                    .saturating_mul(u64::from(self.report.geometry.segment_len()))
-                    + u64::from(mark.end);
-                let since = self.background.bytes.load(Ordering::Relaxed);
-                if since == 0 {
-                    self.background.bytes.store(at, Ordering::Relaxed);
-                }
-                since > 0 && at.saturating_sub(since) >= bytes.get()
+                let unsynced = self
+                    .distance(mark)
+                    .saturating_sub(background.synced.load(Ordering::Relaxed));
+                unsynced >= bytes.get()
             }
             BackgroundSync::Interval(_) => {
-                let now = nanos(self.options.clock.now()) + 1;
-                let first = self
-                    .background
+                let now = nanos(self.clock.now()) + 1;
+                let first = background
                     .since
-                    .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+                    .compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok();
-                if first {
+                if first && !background.watched.swap(true, Ordering::AcqRel) {
                     self.worker.push(Job::Watch(Arc::downgrade(self)));
                 }
                 false
             }
         };
         if due {
-            self.background.reset();
-            self.background.bytes.store(
-                mark.segment
-                    .0
-                    .saturating_mul(u64::from(self.report.geometry.segment_len()))
-                    + u64::from(mark.end),
-                Ordering::Relaxed,
-            );
+            background.reset(self.distance(mark));
             self.worker.push(Job::Sync(Arc::downgrade(self)));
         }
+    }
+
+    /// Bytes of log from the region's first segment to `mark`, the unused ends of segments included.
+    fn distance(&self, mark: Mark) -> u64 {
+        let segments = mark
+            .segment
+            .0
+            .saturating_mul(u64::from(self.report.geometry.segment_len()));
+        segments.saturating_add(u64::from(mark.end))
     }
 
     /// Makes everything written so far durable.
@@ -292,21 +293,30 @@ impl Shared {
         self.wait(mark)
     }
 
-    /// A background sync whose interval has passed. `None`: nothing waits for one; else how long to wait.
+    /// Syncs if the interval has passed. `None`: nothing waits for a background sync, and the next written append
+    /// asks to be watched; else how long to wait.
     pub(crate) fn sync_if_due(self: &Arc<Self>) -> Option<Duration> {
         let BackgroundSync::Interval(interval) = self.background.policy else {
             return None;
         };
-        let since = self.background.since.load(Ordering::Relaxed).checked_sub(1)?;
-        let waited = nanos(self.options.clock.now()).saturating_sub(since);
-        let left = nanos(interval).saturating_sub(waited);
-        if left > 0 {
-            return Some(Duration::from_nanos(left));
+        loop {
+            if let Some(since) = self.background.since.load(Ordering::Acquire).checked_sub(1) {
+                let waited = nanos(self.clock.now()).saturating_sub(since);
+                let left = nanos(interval).saturating_sub(waited);
+                if left > 0 {
+                    return Some(Duration::from_nanos(left));
+                }
+                self.background.since.store(0, Ordering::Release);
+                // A failure poisons the region, which the next call tells.
+                let _ = self.sync();
+            }
+            self.background.watched.store(false, Ordering::Release);
+            // An append that came in between has seen that it is watched already.
+            let waits = self.background.since.load(Ordering::Acquire) != 0;
+            if !waits || self.background.watched.swap(true, Ordering::AcqRel) {
+                return None;
+            }
         }
-        self.background.reset();
-        // A failure poisons the region, which the next call tells.
-        let _ = self.sync();
-        None
     }
 
     fn prepare_soon(self: &Arc<Self>) {
@@ -446,10 +456,10 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Background {
-    fn reset(&self) {
+    fn reset(&self, synced: u64) {
         self.writes.store(0, Ordering::Relaxed);
-        self.bytes.store(0, Ordering::Relaxed);
-        self.since.store(0, Ordering::Relaxed);
+        self.synced.store(synced, Ordering::Relaxed);
+        self.since.store(0, Ordering::Release);
     }
 }
 

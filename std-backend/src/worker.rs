@@ -33,6 +33,8 @@ pub(crate) struct Worker {
 struct State {
     jobs: VecDeque<Job>,
     watched: Vec<Weak<Shared>>,
+    /// Regions are watched that the thread has not looked at yet.
+    unseen: bool,
     thread: Option<JoinHandle<()>>,
     stopped: bool,
 }
@@ -49,7 +51,10 @@ impl Worker {
             return;
         }
         match job {
-            Job::Watch(region) => state.watched.push(region),
+            Job::Watch(region) => {
+                state.watched.push(region);
+                state.unseen = true;
+            }
             job => state.jobs.push_back(job),
         }
         if state.thread.is_none() {
@@ -62,9 +67,22 @@ impl Worker {
         self.pushed.notify_one();
     }
 
-    /// Syncs the regions whose interval has passed; how long until the next one's has.
-    pub(crate) fn tick(&self) -> Option<Duration> {
-        let watched = std::mem::take(&mut self.state().watched);
+    /// Syncs the regions whose interval has passed.
+    pub(crate) fn tick(&self) {
+        if self.look().is_some() {
+            // The thread may have looked while the regions were here.
+            self.state().unseen = true;
+            self.pushed.notify_one();
+        }
+    }
+
+    /// As [`Worker::tick`]; how long until the next interval has passed.
+    fn look(&self) -> Option<Duration> {
+        let watched = {
+            let mut state = self.state();
+            state.unseen = false;
+            std::mem::take(&mut state.watched)
+        };
         let mut next: Option<Duration> = None;
         for region in watched {
             let Some(left) = region.upgrade().and_then(|region| region.sync_if_due()) else {
@@ -78,25 +96,18 @@ impl Worker {
 
     fn work(&self) {
         loop {
-            let wait = self.tick();
+            let wait = self.look();
             let mut state = self.state();
-            while state.jobs.is_empty() && !state.stopped {
-                let watched = state.watched.len();
-                let (woken, timed_out) = match wait {
-                    Some(wait) => {
-                        let (woken, timeout) = self
-                            .pushed
-                            .wait_timeout(state, wait.max(Duration::from_micros(100)))
-                            .unwrap_or_else(PoisonError::into_inner);
-                        (woken, timeout.timed_out())
-                    }
-                    None => {
-                        let woken = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                        (woken, false)
-                    }
+            while state.jobs.is_empty() && !state.stopped && !state.unseen {
+                let Some(wait) = wait else {
+                    state = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
                 };
+                let wait = wait.max(Duration::from_micros(100));
+                let woken = self.pushed.wait_timeout(state, wait);
+                let (woken, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
                 state = woken;
-                if timed_out || state.watched.len() != watched {
+                if timeout.timed_out() {
                     break;
                 }
             }
