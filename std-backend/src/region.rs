@@ -15,7 +15,7 @@ use crate::options::{BackgroundSync, Clock, Durability, Options};
 use crate::store::{Readers, Store, SyncGate};
 use crate::ticket::Ticket;
 use crate::view::View;
-use crate::worker::{Job, Worker};
+use crate::worker::{Job, Lifeline, Worker};
 
 /// An acknowledged append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Appended {
 #[derive(Clone, Debug)]
 pub struct Region {
     pub(crate) shared: Arc<Shared>,
+    #[expect(dead_code, reason = "held for its drop alone")]
+    pub(crate) lifeline: Arc<Lifeline>,
 }
 
 /// What readers need, as it was when segments or deletions last changed.
@@ -124,7 +126,21 @@ impl Shared {
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Log<'static, Store>> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(|panicked| {
+            let mut log = panicked.into_inner();
+            // Nobody knows how far the operation came.
+            log.poison(PoisonCause::Write);
+            log
+        })
+    }
+
+    /// In a fork nobody may wait for locks that a thread of the parent held.
+    fn check_process(&self) -> Result<()> {
+        if self.files.is_forked() {
+            Err(Error::Forked)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn facts(&self) -> Arc<Facts> {
@@ -153,6 +169,7 @@ impl Shared {
         self: &Arc<Self>,
         operation: impl FnOnce(&mut Log<'static, Store>) -> Result<T, walstone_core::Error<FileError>>,
     ) -> Result<T> {
+        self.check_process()?;
         let mut log = self.log();
         let result = operation(&mut log);
         self.publish(&log);
@@ -206,6 +223,7 @@ impl Shared {
     }
 
     pub(crate) fn wait(self: &Arc<Self>, mark: Mark) -> Result<()> {
+        self.check_process()?;
         self.group.wait(mark, || self.sync_once())
     }
 
@@ -280,6 +298,7 @@ impl Shared {
 
     /// Makes everything written so far durable.
     pub(crate) fn sync(self: &Arc<Self>) -> Result<()> {
+        self.check_process()?;
         let mark = {
             let log = self.log();
             if self.is_closed() {
@@ -367,6 +386,7 @@ impl Shared {
 
     /// Ends all writing. What was written is durable on return, if nothing failed.
     pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
+        self.check_process()?;
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -541,7 +561,7 @@ impl Region {
         if durability == Durability::Written {
             self.shared.written(mark);
         }
-        Ok(Ticket::new(&self.shared, appended, mark, durability))
+        Ok(Ticket::new(self, appended, mark, durability))
     }
 
     /// Deletes the records of `table` up to `sequence`, that one included, with the durability of the options.

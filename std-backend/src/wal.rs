@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::region::{Region, Shared};
 use crate::stats::{self, Stats};
 use crate::store::{Readers, Store};
-use crate::worker::Worker;
+use crate::worker::{Lifeline, Worker};
 
 /// An open log: a directory with regions. Clones are the same log.
 ///
@@ -31,7 +31,7 @@ struct Inner {
     options: Options,
     read_only: bool,
     regions: Mutex<Regions>,
-    worker: Arc<Worker>,
+    lifeline: Arc<Lifeline>,
     report: WalReport,
 }
 
@@ -139,7 +139,7 @@ impl Wal {
                 options,
                 read_only,
                 regions: Mutex::new(Regions { open, closed: false }),
-                worker,
+                lifeline: Arc::new(Lifeline(worker)),
                 report,
             }),
         })
@@ -171,12 +171,12 @@ impl Wal {
         let mut regions = self.inner.writable_or_open()?;
         let slot = regions.open.get(&region).cloned();
         match slot {
-            Some(Slot::Open(shared)) if !shared.is_closed() => Ok(Region { shared }),
+            Some(Slot::Open(shared)) if !shared.is_closed() => Ok(self.inner.handle(shared)),
             Some(Slot::Failed(error)) => Err(error),
             Some(Slot::Open(_) | Slot::Closed) => {
                 let shared = Arc::new(self.inner.open_region(region)?);
                 regions.open.insert(region, Slot::Open(Arc::clone(&shared)));
-                Ok(Region { shared })
+                Ok(self.inner.handle(shared))
             }
             None => Err(Error::NoRegion { region }),
         }
@@ -193,7 +193,7 @@ impl Wal {
         }
         let shared = Arc::new(self.inner.create_region(region)?);
         regions.open.insert(region, Slot::Open(Arc::clone(&shared)));
-        Ok(Region { shared })
+        Ok(self.inner.handle(shared))
     }
 
     /// A handle on a region, which is made where it does not exist.
@@ -276,7 +276,7 @@ impl Wal {
     /// Performs background syncs whose interval has passed; the background thread does so by itself. For hosts that
     /// bring their own clock.
     pub fn tick(&self) {
-        self.inner.worker.tick();
+        self.inner.lifeline.0.tick();
     }
 
     /// Closes every region and the log: everything written is durable, the root may be opened by another. Handles
@@ -302,7 +302,7 @@ impl Wal {
                 result = Err(error);
             }
         }
-        self.inner.worker.stop();
+        self.inner.lifeline.0.stop();
         self.inner.root.unlock();
         result
     }
@@ -329,8 +329,15 @@ impl Inner {
         self.writable_or_open()
     }
 
+    fn handle(&self, shared: Arc<Shared>) -> Region {
+        Region {
+            shared,
+            lifeline: Arc::clone(&self.lifeline),
+        }
+    }
+
     fn open_region(&self, region: u64) -> Result<Shared> {
-        open_region(&self.root, &self.options, &self.worker, region, self.read_only)
+        open_region(&self.root, &self.options, &self.lifeline.0, region, self.read_only)
     }
 
     fn create_region(&self, region: u64) -> Result<Shared> {
@@ -344,13 +351,7 @@ impl Inner {
                 .map_err(|error| Error::of_region(region, error))?;
             Ok::<_, Error>((log, files))
         })?;
-        Ok(Shared::new(region, log, files, readers, options, &self.worker))
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.worker.stop();
+        Ok(Shared::new(region, log, files, readers, options, &self.lifeline.0))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -35,8 +36,19 @@ struct State {
     watched: Vec<Weak<Shared>>,
     /// Regions are watched that the thread has not looked at yet.
     unseen: bool,
-    thread: Option<JoinHandle<()>>,
+    /// The thread, and the process that it is one of.
+    thread: Option<(JoinHandle<()>, u32)>,
     stopped: bool,
+}
+
+/// Ends the thread when the last one who may ask for its work is gone: the log, handles on regions, tickets.
+#[derive(Debug)]
+pub(crate) struct Lifeline(pub(crate) Arc<Worker>);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 impl Worker {
@@ -61,7 +73,8 @@ impl Worker {
             let worker = Arc::clone(self);
             let thread = thread::Builder::new().name("walstone".into());
             // Without a thread, tickets are still resolved by whoever waits or syncs.
-            state.thread = thread.spawn(move || worker.work()).ok();
+            let thread = thread.spawn(move || worker.work()).ok();
+            state.thread = thread.map(|thread| (thread, process::id()));
         }
         drop(state);
         self.pushed.notify_one();
@@ -131,7 +144,9 @@ impl Worker {
             state.thread.take()
         };
         self.pushed.notify_all();
-        if let Some(thread) = thread
+        // A forked child has the handle but not the thread.
+        if let Some((thread, process)) = thread
+            && process == process::id()
             && thread.thread().id() != thread::current().id()
         {
             // It holds no lock that a panic in it could have left.
