@@ -10,7 +10,7 @@ use walstone_core::{Capacity, Corruption, Log, Reason, Report, SegmentId, Storag
 
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
-use crate::files::{FileError, MapStorage, Root, is_version_0};
+use crate::files::{Cause, FileError, MapStorage, Root, is_version_0};
 use crate::options::Options;
 use crate::region::{Region, Shared};
 use crate::stats::{self, Stats};
@@ -57,7 +57,7 @@ pub struct WalReport {
     pub regions: Vec<Report>,
     /// Regions that are not, and why. They are left as they are.
     pub failed: Vec<(u64, Error)>,
-    /// What is in the root and not of the log. It is left alone.
+    /// What is in the root, or in a region's directory, and not of the log. It is left alone.
     pub foreign: Vec<PathBuf>,
     /// Regions whose making or removal was interrupted, and was undone or completed.
     pub leftovers: Vec<u64>,
@@ -115,13 +115,19 @@ impl Wal {
         };
         if !read_only {
             for &leftover in &report.leftovers {
-                root.release_leftover(leftover)?;
+                match root.release_leftover(leftover) {
+                    Err(error) if matches!(error.cause(), Cause::Foreign) => {
+                        report.foreign.push(error.path().to_path_buf());
+                    }
+                    released => released?,
+                }
             }
         }
         let worker = Arc::new(Worker::default());
         let mut open = BTreeMap::new();
         for id in listing.regions {
-            let slot = match open_region(&root, &options, &worker, id, read_only) {
+            let opened = open_region(&root, &options, &worker, id, read_only, &mut report.foreign);
+            let slot = match opened {
                 Ok(shared) => {
                     report.regions.push(shared.report);
                     Slot::Open(Arc::new(shared))
@@ -243,6 +249,7 @@ impl Wal {
         let Some(slot) = regions.open.get(&region).cloned() else {
             return Err(Error::NoRegion { region });
         };
+        self.inner.root.check_removable(region)?;
         if let Slot::Open(shared) = slot {
             // Closed without a word: what it holds is not wanted any more.
             shared.abandon();
@@ -337,7 +344,15 @@ impl Inner {
     }
 
     fn open_region(&self, region: u64) -> Result<Shared> {
-        open_region(&self.root, &self.options, &self.lifeline.0, region, self.read_only)
+        let foreign = &mut Vec::new();
+        open_region(
+            &self.root,
+            &self.options,
+            &self.lifeline.0,
+            region,
+            self.read_only,
+            foreign,
+        )
     }
 
     fn create_region(&self, region: u64) -> Result<Shared> {
@@ -365,11 +380,20 @@ fn engine_options(options: &Options, region: u64) -> walstone_core::Options {
 /// How often a reader without the lock looks again before it calls damage damage.
 const LOOKS: usize = 5;
 
-fn open_region(root: &Root, options: &Options, worker: &Arc<Worker>, region: u64, read_only: bool) -> Result<Shared> {
+fn open_region(
+    root: &Root,
+    options: &Options,
+    worker: &Arc<Worker>,
+    region: u64,
+    read_only: bool,
+    foreign: &mut Vec<PathBuf>,
+) -> Result<Shared> {
     let mut look = 0;
+    let known = foreign.len();
     loop {
         look += 1;
-        match try_open_region(root, options, worker, region, read_only) {
+        foreign.truncate(known);
+        match try_open_region(root, options, worker, region, read_only, foreign) {
             Err(Error::Corrupt { .. } | Error::Storage(_)) if read_only && look < LOOKS => std::thread::yield_now(),
             result => return result,
         }
@@ -382,8 +406,10 @@ fn try_open_region(
     worker: &Arc<Worker>,
     region: u64,
     read_only: bool,
+    foreign: &mut Vec<PathBuf>,
 ) -> Result<Shared> {
-    let listing = root.list_region(region)?;
+    let mut listing = root.list_region(region)?;
+    foreign.append(&mut listing.foreign);
     let segment_len = match options.region_segment_len.get(&region) {
         Some(&segment_len) => segment_len,
         None => stored_segment_len(root, region, &listing.segments)?.unwrap_or(options.segment_len),
