@@ -11,11 +11,11 @@ use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
 use crate::files::{FileError, MapStorage};
 use crate::group::{Group, Progress};
-use crate::options::{BackgroundSync, Durability, Options};
-use crate::store::{Readers, Store};
+use crate::options::{BackgroundSync, Clock, Durability, Options};
+use crate::store::{Readers, Store, SyncGate};
 use crate::ticket::Ticket;
 use crate::view::View;
-use crate::worker::{Job, Worker};
+use crate::worker::{Job, Lifeline, Worker};
 
 /// An acknowledged append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Appended {
 #[derive(Clone, Debug)]
 pub struct Region {
     pub(crate) shared: Arc<Shared>,
+    #[expect(dead_code, reason = "held for its drop alone")]
+    pub(crate) lifeline: Arc<Lifeline>,
 }
 
 /// What readers need, as it was when segments or deletions last changed.
@@ -53,14 +55,17 @@ pub(crate) struct Shared {
     pub(crate) files: MapStorage,
     facts: Mutex<Arc<Facts>>,
     pub(crate) readers: Arc<Readers>,
+    syncs: Arc<SyncGate>,
     pub(crate) group: Group,
     pub(crate) report: Report,
     durability: Durability,
     background: Background,
-    options: Options,
+    clock: Arc<dyn Clock>,
     worker: Arc<Worker>,
     /// A preparation is queued.
     preparing: AtomicBool,
+    /// Held by the preparation that runs.
+    ahead: Mutex<()>,
     closed: AtomicBool,
     pub(crate) appends: AtomicU64,
 }
@@ -69,10 +74,12 @@ pub(crate) struct Shared {
 struct Background {
     policy: BackgroundSync,
     writes: AtomicU32,
-    /// Where the log stood at the last sync, for counting bytes.
-    bytes: AtomicU64,
+    /// Where the log stood at the last sync.
+    synced: AtomicU64,
     /// When the first of them was written, in nanoseconds of the clock plus one; 0 for none.
     since: AtomicU64,
+    /// The worker looks at `since` from time to time.
+    watched: AtomicBool,
 }
 
 impl Shared {
@@ -88,10 +95,13 @@ impl Shared {
             durable: log.durable_mark().max(log.written_mark()),
             through: log.last_sequence(),
         };
-        Self {
+        // What recovery removed is in no facts.
+        readers.published();
+        let shared = Self {
             id,
             facts: Mutex::new(Arc::new(Facts::new(&log))),
             report: *log.report(),
+            syncs: Arc::clone(log.storage().syncs()),
             log: Mutex::new(log),
             files,
             readers,
@@ -100,19 +110,37 @@ impl Shared {
             background: Background {
                 policy: options.background_sync,
                 writes: AtomicU32::new(0),
-                bytes: AtomicU64::new(0),
+                synced: AtomicU64::new(0),
                 since: AtomicU64::new(0),
+                watched: AtomicBool::new(false),
             },
-            options: options.clone(),
+            clock: Arc::clone(&options.clock),
             worker: Arc::clone(worker),
             preparing: AtomicBool::new(false),
+            ahead: Mutex::default(),
             closed: AtomicBool::new(false),
             appends: AtomicU64::new(0),
-        }
+        };
+        shared.background.reset(shared.distance(progress.durable));
+        shared
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Log<'static, Store>> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(|panicked| {
+            let mut log = panicked.into_inner();
+            // Nobody knows how far the operation came.
+            log.poison(PoisonCause::Write);
+            log
+        })
+    }
+
+    /// In a fork nobody may wait for locks that a thread of the parent held.
+    fn check_process(&self) -> Result<()> {
+        if self.files.is_forked() {
+            Err(Error::Forked)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn facts(&self) -> Arc<Facts> {
@@ -132,6 +160,8 @@ impl Shared {
         } else {
             *facts = Arc::new(Facts::new(log));
         }
+        drop(facts);
+        self.readers.published();
     }
 
     /// Runs one operation on the log and publishes what it did.
@@ -139,6 +169,7 @@ impl Shared {
         self: &Arc<Self>,
         operation: impl FnOnce(&mut Log<'static, Store>) -> Result<T, walstone_core::Error<FileError>>,
     ) -> Result<T> {
+        self.check_process()?;
         let mut log = self.log();
         let result = operation(&mut log);
         self.publish(&log);
@@ -192,6 +223,7 @@ impl Shared {
     }
 
     pub(crate) fn wait(self: &Arc<Self>, mark: Mark) -> Result<()> {
+        self.check_process()?;
         self.group.wait(mark, || self.sync_once())
     }
 
@@ -203,9 +235,11 @@ impl Shared {
         let synced = match mark {
             None => None,
             Some(mark) => {
+                // With the log locked: what is written from here on is not covered by this sync.
+                self.background.reset(self.distance(mark));
+                let turn = self.syncs.turn();
                 drop(log);
-                self.background.reset();
-                let outcome = self.files.clone().sync(mark);
+                let outcome = turn.sync(&mut self.files.clone(), mark);
                 log = self.log();
                 if let Err(error) = outcome {
                     log.poison(PoisonCause::Sync);
@@ -216,6 +250,7 @@ impl Shared {
             }
         };
         while log.remove_one() {}
+        self.publish(&log);
         Ok(Progress {
             durable: log.durable_mark().max(synced.unwrap_or(log.durable_mark())),
             through,
@@ -224,51 +259,51 @@ impl Shared {
 
     /// Counts a written append towards the next background sync.
     pub(crate) fn written(self: &Arc<Self>, mark: Mark) {
-        let due = match self.background.policy {
+        let background = &self.background;
+        let due = match background.policy {
             BackgroundSync::Never => false,
-            BackgroundSync::Writes(count) => self.background.writes.fetch_add(1, Ordering::Relaxed) + 1 >= count.get(),
+            BackgroundSync::Writes(count) => background.writes.fetch_add(1, Ordering::Relaxed) + 1 >= count.get(),
             BackgroundSync::Bytes(bytes) => {
-                let at = mark
-                    .segment
-                    .0
-                    .saturating_mul(u64::from(self.report.geometry.segment_len()))
-                    + u64::from(mark.end);
-                let since = self.background.bytes.load(Ordering::Relaxed);
-                if since == 0 {
-                    self.background.bytes.store(at, Ordering::Relaxed);
-                }
-                since > 0 && at.saturating_sub(since) >= bytes.get()
+                let unsynced = self
+                    .distance(mark)
+                    .saturating_sub(background.synced.load(Ordering::Relaxed));
+                unsynced >= bytes.get()
             }
             BackgroundSync::Interval(_) => {
-                let now = nanos(self.options.clock.now()) + 1;
-                let first = self
-                    .background
+                let now = nanos(self.clock.now()) + 1;
+                let first = background
                     .since
-                    .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+                    .compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok();
-                if first {
+                if first && !background.watched.swap(true, Ordering::AcqRel) {
                     self.worker.push(Job::Watch(Arc::downgrade(self)));
                 }
                 false
             }
         };
         if due {
-            self.background.reset();
-            self.background.bytes.store(
-                mark.segment
-                    .0
-                    .saturating_mul(u64::from(self.report.geometry.segment_len()))
-                    + u64::from(mark.end),
-                Ordering::Relaxed,
-            );
+            background.reset(self.distance(mark));
             self.worker.push(Job::Sync(Arc::downgrade(self)));
         }
     }
 
+    /// Bytes of log from the region's first segment to `mark`, the unused ends of segments included.
+    fn distance(&self, mark: Mark) -> u64 {
+        let segments = mark
+            .segment
+            .0
+            .saturating_mul(u64::from(self.report.geometry.segment_len()));
+        segments.saturating_add(u64::from(mark.end))
+    }
+
     /// Makes everything written so far durable.
     pub(crate) fn sync(self: &Arc<Self>) -> Result<()> {
+        self.check_process()?;
         let mark = {
             let log = self.log();
+            if self.is_closed() {
+                return Err(Error::Closed);
+            }
             if let Some(cause) = log.poisoned() {
                 return Err(Error::Poisoned { region: self.id, cause });
             }
@@ -277,21 +312,30 @@ impl Shared {
         self.wait(mark)
     }
 
-    /// A background sync whose interval has passed. `None`: nothing waits for one; else how long to wait.
+    /// Syncs if the interval has passed. `None`: nothing waits for a background sync, and the next written append
+    /// asks to be watched; else how long to wait.
     pub(crate) fn sync_if_due(self: &Arc<Self>) -> Option<Duration> {
         let BackgroundSync::Interval(interval) = self.background.policy else {
             return None;
         };
-        let since = self.background.since.load(Ordering::Relaxed).checked_sub(1)?;
-        let waited = nanos(self.options.clock.now()).saturating_sub(since);
-        let left = nanos(interval).saturating_sub(waited);
-        if left > 0 {
-            return Some(Duration::from_nanos(left));
+        loop {
+            if let Some(since) = self.background.since.load(Ordering::Acquire).checked_sub(1) {
+                let waited = nanos(self.clock.now()).saturating_sub(since);
+                let left = nanos(interval).saturating_sub(waited);
+                if left > 0 {
+                    return Some(Duration::from_nanos(left));
+                }
+                self.background.since.store(0, Ordering::Release);
+                // A failure poisons the region, which the next call tells.
+                let _ = self.sync();
+            }
+            self.background.watched.store(false, Ordering::Release);
+            // An append that came in between has seen that it is watched already.
+            let waits = self.background.since.load(Ordering::Acquire) != 0;
+            if !waits || self.background.watched.swap(true, Ordering::AcqRel) {
+                return None;
+            }
         }
-        self.background.reset();
-        // A failure poisons the region, which the next call tells.
-        let _ = self.sync();
-        None
     }
 
     fn prepare_soon(self: &Arc<Self>) {
@@ -300,9 +344,17 @@ impl Shared {
         }
     }
 
+    fn ahead(&self) -> MutexGuard<'_, ()> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Creates the next segment and claims space ahead of the appender, in steps that hold the lock briefly.
     pub(crate) fn prepare(&self) {
         self.preparing.store(false, Ordering::Release);
+        let _ahead = self.ahead();
+        if self.is_closed() {
+            return;
+        }
         let begun = {
             let mut log = self.log();
             if log.wants_spare() { log.begin_create() } else { None }
@@ -321,7 +373,7 @@ impl Shared {
                 Err(_) => log.create_ahead_failed(),
             }
         }
-        loop {
+        while !self.is_closed() {
             let mut log = self.log();
             let Some(to) = space_ahead(&log) else { return };
             // No room now is no failure: an append that needs it will say so.
@@ -334,11 +386,17 @@ impl Shared {
 
     /// Ends all writing. What was written is durable on return, if nothing failed.
     pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
+        self.check_process()?;
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // A segment that came later would be one of the next opening.
+        let _ahead = self.ahead();
         let mut log = self.log();
         let closed = log.close();
+        self.publish(&log);
+        // One that was under way when the region was poisoned must not meet the files of the next opening.
+        drop(self.syncs.turn());
         log.storage_mut().stop_appending();
         let progress = Progress {
             durable: log.durable_mark(),
@@ -362,6 +420,7 @@ impl Shared {
     /// Ends all writing without making anything durable: the region is to be removed.
     pub(crate) fn abandon(&self) {
         self.closed.store(true, Ordering::Release);
+        let _ahead = self.ahead();
         let mut log = self.log();
         log.abandon();
         log.storage_mut().stop_appending();
@@ -417,10 +476,10 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Background {
-    fn reset(&self) {
+    fn reset(&self, synced: u64) {
         self.writes.store(0, Ordering::Relaxed);
-        self.bytes.store(0, Ordering::Relaxed);
-        self.since.store(0, Ordering::Relaxed);
+        self.synced.store(synced, Ordering::Relaxed);
+        self.since.store(0, Ordering::Release);
     }
 }
 
@@ -502,7 +561,7 @@ impl Region {
         if durability == Durability::Written {
             self.shared.written(mark);
         }
-        Ok(Ticket::new(&self.shared, appended, mark, durability))
+        Ok(Ticket::new(self, appended, mark, durability))
     }
 
     /// Deletes the records of `table` up to `sequence`, that one included, with the durability of the options.
@@ -563,8 +622,11 @@ impl Region {
     /// A stable snapshot for reading. Sees every append that returned before.
     ///
     /// # Errors
-    /// None today; reading tells what is wrong with what it reads.
+    /// [`Error::Closed`]. Reading tells what is wrong with what it reads.
     pub fn view(&self) -> Result<View> {
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
         Ok(View::new(&self.shared))
     }
 

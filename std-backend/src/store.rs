@@ -1,18 +1,60 @@
-//! The storage that the engine of one region gets: files, whose removal waits for the views that may read them.
+//! The storage that the engine of one region gets: files, whose removal waits for the views that may read them, and
+//! whose syncs take turns with those of group commit.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use walstone_core::{Found, Geometry, Mark, SegmentId, Storage};
 
-use crate::files::{FileError, MapStorage};
+use crate::files::{Doing, FileError, MapStorage};
 
 /// Files, and who still reads what.
 #[derive(Debug)]
 pub(crate) struct Store {
     files: MapStorage,
     readers: Arc<Readers>,
+    syncs: Arc<SyncGate>,
+}
+
+/// One sync of a region at a time, and none after a failed one.
+///
+/// The system tells a failed write-back once: a second sync beside the first, by a rotation or a close, could be
+/// told that all is well. And a segment is not given up while a sync of it is under way.
+#[derive(Debug, Default)]
+pub(crate) struct SyncGate {
+    failed: Mutex<bool>,
+}
+
+/// The right to sync, once.
+#[derive(Debug)]
+pub(crate) struct SyncTurn<'g> {
+    failed: MutexGuard<'g, bool>,
+}
+
+impl SyncGate {
+    /// Waits for the sync that is under way. Called with the log locked; who holds a turn does not lock the log.
+    pub(crate) fn turn(&self) -> SyncTurn<'_> {
+        let failed = self.failed.lock().unwrap_or_else(|panicked| {
+            let mut failed = panicked.into_inner();
+            *failed = true;
+            failed
+        });
+        SyncTurn { failed }
+    }
+}
+
+impl SyncTurn<'_> {
+    pub(crate) fn sync(mut self, files: &mut MapStorage, mark: Mark) -> Result<(), FileError> {
+        if *self.failed {
+            let error = io::Error::other("an earlier sync of this region failed");
+            return Err(FileError::io(Doing::Sync, &*files.dir(), error));
+        }
+        let synced = files.sync(mark);
+        *self.failed = synced.is_err();
+        synced
+    }
 }
 
 /// The views of a region, and the segments that wait for them.
@@ -27,6 +69,8 @@ struct State {
     /// The first and last segment that each view may read.
     views: BTreeMap<u64, (SegmentId, SegmentId)>,
     waiting: Vec<SegmentId>,
+    /// Removed, and perhaps still named by the facts that views begin with.
+    removed: Vec<SegmentId>,
 }
 
 impl Readers {
@@ -35,14 +79,23 @@ impl Readers {
     }
 
     /// A view that may read these segments begins. `read` is called under the lock, so that no segment it answers
-    /// with is removed in between.
-    pub(crate) fn begin<T>(&self, read: impl FnOnce() -> ((SegmentId, SegmentId), T)) -> (u64, T) {
+    /// with is removed in between. `None`: one of them is removed already by an operation that is under way, which
+    /// will tell newer facts.
+    pub(crate) fn begin<T>(&self, read: impl FnOnce() -> ((SegmentId, SegmentId), T)) -> Option<(u64, T)> {
         let mut state = self.state();
         let (range, answer) = read();
+        if state.removed.iter().any(|id| range.0 <= *id && *id <= range.1) {
+            return None;
+        }
         let number = state.next;
         state.next += 1;
         state.views.insert(number, range);
-        (number, answer)
+        Some((number, answer))
+    }
+
+    /// The facts that views begin with name no removed segment.
+    pub(crate) fn published(&self) {
+        self.state().removed.clear();
     }
 
     /// A view ends; the segments that only it kept.
@@ -61,11 +114,13 @@ impl Readers {
         (state.waiting.clone(), state.views.len())
     }
 
-    /// Whether removal of a segment must wait; it is remembered then.
+    /// Whether removal of a segment must wait; it is remembered then. Else no view that reads it begins any more.
     fn defer(&self, id: SegmentId) -> bool {
         let mut state = self.state();
         let read = is_read(&state.views, id);
-        if read && !state.waiting.contains(&id) {
+        if !read {
+            state.removed.push(id);
+        } else if !state.waiting.contains(&id) {
             state.waiting.push(id);
         }
         read
@@ -78,7 +133,15 @@ fn is_read(views: &BTreeMap<u64, (SegmentId, SegmentId)>, id: SegmentId) -> bool
 
 impl Store {
     pub(crate) fn new(files: MapStorage, readers: Arc<Readers>) -> Self {
-        Self { files, readers }
+        Self {
+            files,
+            readers,
+            syncs: Arc::default(),
+        }
+    }
+
+    pub(crate) fn syncs(&self) -> &Arc<SyncGate> {
+        &self.syncs
     }
 
     pub(crate) fn stop_appending(&mut self) {
@@ -122,7 +185,7 @@ impl Storage for Store {
     }
 
     fn sync(&mut self, to: Mark) -> Result<(), FileError> {
-        self.files.sync(to)
+        self.syncs.turn().sync(&mut self.files, to)
     }
 
     fn settle(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), FileError> {

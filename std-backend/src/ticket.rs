@@ -11,7 +11,7 @@ use walstone_core::Mark;
 use crate::error::Result;
 use crate::group::Notify;
 use crate::options::Durability;
-use crate::region::{Appended, Shared};
+use crate::region::{Appended, Region};
 use crate::worker::Job;
 
 /// A submitted batch. Dropping the ticket changes nothing for the batch.
@@ -19,16 +19,16 @@ use crate::worker::Job;
 /// A failed sync resolves every ticket that waits with its error.
 #[must_use = "a batch is durable only once its ticket says so"]
 pub struct Ticket {
-    shared: Arc<Shared>,
+    region: Region,
     appended: Appended,
     /// `None`: resolved when it was made.
     mark: Option<Mark>,
 }
 
 impl Ticket {
-    pub(crate) fn new(shared: &Arc<Shared>, appended: Appended, mark: Mark, durability: Durability) -> Self {
+    pub(crate) fn new(region: &Region, appended: Appended, mark: Mark, durability: Durability) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            region: region.clone(),
             appended,
             mark: Some(mark).filter(|_| durability == Durability::Durable),
         }
@@ -46,7 +46,7 @@ impl Ticket {
     /// As [`Region::sync`](crate::Region::sync).
     pub fn wait(self) -> Result<Appended> {
         match self.mark {
-            Some(mark) => self.shared.wait(mark).map(|()| self.appended),
+            Some(mark) => self.region.shared.wait(mark).map(|()| self.appended),
             None => Ok(self.appended),
         }
     }
@@ -57,24 +57,31 @@ impl Ticket {
         let Some(mark) = self.mark else {
             return Some(Ok(self.appended));
         };
-        let resolved = self.shared.group.check(mark)?;
+        let resolved = self.region.shared.group.check(mark)?;
         Some(resolved.map(|()| self.appended))
     }
 
     /// Calls `tell` when it is resolved, from the thread that resolves it: from this one where it is already. Keep
-    /// it short; it must not wait for this region.
+    /// it short; it must not call the log. Until then the log stays open, whatever handles are dropped.
     pub fn on_complete(self, tell: impl FnOnce(Result<Appended>) + Send + 'static) {
         let appended = self.appended;
         let Some(mark) = self.mark else {
             return tell(Ok(appended));
         };
-        let callback = Notify::Callback(Box::new(move |result: Result<()>| tell(result.map(|()| appended))));
+        let region = self.region.clone();
+        let callback = Notify::Callback(Box::new(move |result: Result<()>| {
+            tell(result.map(|()| appended));
+            drop(region);
+        }));
         self.notify(mark, callback);
     }
 
     fn notify(&self, mark: Mark, notify: Notify) {
-        if self.shared.group.notify(mark, notify) {
-            self.shared.worker().push(Job::Tickets(Arc::downgrade(&self.shared)));
+        if self.region.shared.group.notify(mark, notify) {
+            self.region
+                .shared
+                .worker()
+                .push(Job::Tickets(Arc::downgrade(&self.region.shared)));
         }
     }
 }

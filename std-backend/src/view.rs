@@ -31,13 +31,20 @@ pub struct View {
 
 impl View {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        let (number, (facts, end)) = shared.readers.begin(|| {
+        let read = || {
             let facts = shared.facts();
             let end = facts.end.load(Ordering::Acquire);
             let count = facts.snapshot.segment_count();
             let id = |at| facts.snapshot.segment(at).map_or(SegmentId(0), |segment| segment.id);
             ((id(0), id(count - 1)), (facts, end))
-        });
+        };
+        let (number, (facts, end)) = loop {
+            match shared.readers.begin(read) {
+                Some(begun) => break begun,
+                // An operation removes segments right now: once it lets go of the log there are newer facts.
+                None => drop(shared.log()),
+            }
+        };
         let count = facts.snapshot.segment_count();
         Self {
             shared: Arc::clone(shared),

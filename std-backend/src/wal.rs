@@ -11,12 +11,12 @@ use walstone_core::{Capacity, Corruption, Geometry, Log, Reason, Report, Salvage
 
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
-use crate::files::{FileError, MapStorage, Root, is_version_0};
+use crate::files::{Cause, FileError, MapStorage, Root, is_version_0};
 use crate::options::Options;
 use crate::region::{Region, Shared};
 use crate::stats::{self, Stats};
 use crate::store::{Readers, Store};
-use crate::worker::Worker;
+use crate::worker::{Lifeline, Worker};
 
 /// An open log: a directory with regions. Clones are the same log.
 ///
@@ -32,7 +32,7 @@ struct Inner {
     options: Options,
     read_only: bool,
     regions: Mutex<Regions>,
-    worker: Arc<Worker>,
+    lifeline: Arc<Lifeline>,
     report: WalReport,
 }
 
@@ -58,7 +58,7 @@ pub struct WalReport {
     pub regions: Vec<Report>,
     /// Regions that are not, and why. They are left as they are.
     pub failed: Vec<(u64, Error)>,
-    /// What is in the root and not of the log. It is left alone.
+    /// What is in the root, or in a region's directory, and not of the log. It is left alone.
     pub foreign: Vec<PathBuf>,
     /// Regions whose making or removal was interrupted, and was undone or completed.
     pub leftovers: Vec<u64>,
@@ -116,13 +116,19 @@ impl Wal {
         };
         if !read_only {
             for &leftover in &report.leftovers {
-                root.release_leftover(leftover)?;
+                match root.release_leftover(leftover) {
+                    Err(error) if matches!(error.cause(), Cause::Foreign) => {
+                        report.foreign.push(error.path().to_path_buf());
+                    }
+                    released => released?,
+                }
             }
         }
         let worker = Arc::new(Worker::default());
         let mut open = BTreeMap::new();
         for id in listing.regions {
-            let slot = match open_region(&root, &options, &worker, id, read_only) {
+            let opened = open_region(&root, &options, &worker, id, read_only, &mut report.foreign);
+            let slot = match opened {
                 Ok(shared) => {
                     report.regions.push(shared.report);
                     Slot::Open(Arc::new(shared))
@@ -140,7 +146,7 @@ impl Wal {
                 options,
                 read_only,
                 regions: Mutex::new(Regions { open, closed: false }),
-                worker,
+                lifeline: Arc::new(Lifeline(worker)),
                 report,
             }),
         })
@@ -201,12 +207,12 @@ impl Wal {
         let mut regions = self.inner.writable_or_open()?;
         let slot = regions.open.get(&region).cloned();
         match slot {
-            Some(Slot::Open(shared)) if !shared.is_closed() => Ok(Region { shared }),
+            Some(Slot::Open(shared)) if !shared.is_closed() => Ok(self.inner.handle(shared)),
             Some(Slot::Failed(error)) => Err(error),
             Some(Slot::Open(_) | Slot::Closed) => {
                 let shared = Arc::new(self.inner.open_region(region)?);
                 regions.open.insert(region, Slot::Open(Arc::clone(&shared)));
-                Ok(Region { shared })
+                Ok(self.inner.handle(shared))
             }
             None => Err(Error::NoRegion { region }),
         }
@@ -223,7 +229,7 @@ impl Wal {
         }
         let shared = Arc::new(self.inner.create_region(region)?);
         regions.open.insert(region, Slot::Open(Arc::clone(&shared)));
-        Ok(Region { shared })
+        Ok(self.inner.handle(shared))
     }
 
     /// A handle on a region, which is made where it does not exist.
@@ -273,6 +279,7 @@ impl Wal {
         let Some(slot) = regions.open.get(&region).cloned() else {
             return Err(Error::NoRegion { region });
         };
+        self.inner.root.check_removable(region)?;
         if let Slot::Open(shared) = slot {
             // Closed without a word: what it holds is not wanted any more.
             shared.abandon();
@@ -310,7 +317,7 @@ impl Wal {
     /// Performs background syncs whose interval has passed; the background thread does so by itself. For hosts that
     /// bring their own clock.
     pub fn tick(&self) {
-        self.inner.worker.tick();
+        self.inner.lifeline.0.tick();
     }
 
     /// Closes every region and the log: everything written is durable, the root may be opened by another. Handles
@@ -336,7 +343,7 @@ impl Wal {
                 result = Err(error);
             }
         }
-        self.inner.worker.stop();
+        self.inner.lifeline.0.stop();
         self.inner.root.unlock();
         result
     }
@@ -363,8 +370,23 @@ impl Inner {
         self.writable_or_open()
     }
 
+    fn handle(&self, shared: Arc<Shared>) -> Region {
+        Region {
+            shared,
+            lifeline: Arc::clone(&self.lifeline),
+        }
+    }
+
     fn open_region(&self, region: u64) -> Result<Shared> {
-        open_region(&self.root, &self.options, &self.worker, region, self.read_only)
+        let foreign = &mut Vec::new();
+        open_region(
+            &self.root,
+            &self.options,
+            &self.lifeline.0,
+            region,
+            self.read_only,
+            foreign,
+        )
     }
 
     fn create_region(&self, region: u64) -> Result<Shared> {
@@ -378,13 +400,7 @@ impl Inner {
                 .map_err(|error| Error::of_region(region, error))?;
             Ok::<_, Error>((log, files))
         })?;
-        Ok(Shared::new(region, log, files, readers, options, &self.worker))
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.worker.stop();
+        Ok(Shared::new(region, log, files, readers, options, &self.lifeline.0))
     }
 }
 
@@ -398,11 +414,20 @@ fn engine_options(options: &Options, region: u64) -> walstone_core::Options {
 /// How often a reader without the lock looks again before it calls damage damage.
 const LOOKS: usize = 5;
 
-fn open_region(root: &Root, options: &Options, worker: &Arc<Worker>, region: u64, read_only: bool) -> Result<Shared> {
+fn open_region(
+    root: &Root,
+    options: &Options,
+    worker: &Arc<Worker>,
+    region: u64,
+    read_only: bool,
+    foreign: &mut Vec<PathBuf>,
+) -> Result<Shared> {
     let mut look = 0;
+    let known = foreign.len();
     loop {
         look += 1;
-        match try_open_region(root, options, worker, region, read_only) {
+        foreign.truncate(known);
+        match try_open_region(root, options, worker, region, read_only, foreign) {
             Err(Error::Corrupt { .. } | Error::Storage(_)) if read_only && look < LOOKS => std::thread::yield_now(),
             result => return result,
         }
@@ -415,8 +440,10 @@ fn try_open_region(
     worker: &Arc<Worker>,
     region: u64,
     read_only: bool,
+    foreign: &mut Vec<PathBuf>,
 ) -> Result<Shared> {
-    let listing = root.list_region(region)?;
+    let mut listing = root.list_region(region)?;
+    foreign.append(&mut listing.foreign);
     let segment_len = match options.region_segment_len.get(&region) {
         Some(&segment_len) => segment_len,
         None => stored_segment_len(root, region, &listing.segments)?.unwrap_or(options.segment_len),

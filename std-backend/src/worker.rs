@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -33,8 +34,21 @@ pub(crate) struct Worker {
 struct State {
     jobs: VecDeque<Job>,
     watched: Vec<Weak<Shared>>,
-    thread: Option<JoinHandle<()>>,
+    /// Regions are watched that the thread has not looked at yet.
+    unseen: bool,
+    /// The thread, and the process that it is one of.
+    thread: Option<(JoinHandle<()>, u32)>,
     stopped: bool,
+}
+
+/// Ends the thread when the last one who may ask for its work is gone: the log, handles on regions, tickets.
+#[derive(Debug)]
+pub(crate) struct Lifeline(pub(crate) Arc<Worker>);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 impl Worker {
@@ -49,22 +63,39 @@ impl Worker {
             return;
         }
         match job {
-            Job::Watch(region) => state.watched.push(region),
+            Job::Watch(region) => {
+                state.watched.push(region);
+                state.unseen = true;
+            }
             job => state.jobs.push_back(job),
         }
         if state.thread.is_none() {
             let worker = Arc::clone(self);
             let thread = thread::Builder::new().name("walstone".into());
             // Without a thread, tickets are still resolved by whoever waits or syncs.
-            state.thread = thread.spawn(move || worker.work()).ok();
+            let thread = thread.spawn(move || worker.work()).ok();
+            state.thread = thread.map(|thread| (thread, process::id()));
         }
         drop(state);
         self.pushed.notify_one();
     }
 
-    /// Syncs the regions whose interval has passed; how long until the next one's has.
-    pub(crate) fn tick(&self) -> Option<Duration> {
-        let watched = std::mem::take(&mut self.state().watched);
+    /// Syncs the regions whose interval has passed.
+    pub(crate) fn tick(&self) {
+        if self.look().is_some() {
+            // The thread may have looked while the regions were here.
+            self.state().unseen = true;
+            self.pushed.notify_one();
+        }
+    }
+
+    /// As [`Worker::tick`]; how long until the next interval has passed.
+    fn look(&self) -> Option<Duration> {
+        let watched = {
+            let mut state = self.state();
+            state.unseen = false;
+            std::mem::take(&mut state.watched)
+        };
         let mut next: Option<Duration> = None;
         for region in watched {
             let Some(left) = region.upgrade().and_then(|region| region.sync_if_due()) else {
@@ -78,25 +109,18 @@ impl Worker {
 
     fn work(&self) {
         loop {
-            let wait = self.tick();
+            let wait = self.look();
             let mut state = self.state();
-            while state.jobs.is_empty() && !state.stopped {
-                let watched = state.watched.len();
-                let (woken, timed_out) = match wait {
-                    Some(wait) => {
-                        let (woken, timeout) = self
-                            .pushed
-                            .wait_timeout(state, wait.max(Duration::from_micros(100)))
-                            .unwrap_or_else(PoisonError::into_inner);
-                        (woken, timeout.timed_out())
-                    }
-                    None => {
-                        let woken = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                        (woken, false)
-                    }
+            while state.jobs.is_empty() && !state.stopped && !state.unseen {
+                let Some(wait) = wait else {
+                    state = self.pushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
                 };
+                let wait = wait.max(Duration::from_micros(100));
+                let woken = self.pushed.wait_timeout(state, wait);
+                let (woken, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
                 state = woken;
-                if timed_out || state.watched.len() != watched {
+                if timeout.timed_out() {
                     break;
                 }
             }
@@ -120,7 +144,9 @@ impl Worker {
             state.thread.take()
         };
         self.pushed.notify_all();
-        if let Some(thread) = thread
+        // A forked child has the handle but not the thread.
+        if let Some((thread, process)) = thread
+            && process == process::id()
             && thread.thread().id() != thread::current().id()
         {
             // It holds no lock that a panic in it could have left.

@@ -234,9 +234,13 @@ impl Root {
         let path = self.region_path(region);
         let io = |error| FileError::io(Doing::Remove, &path, error);
         self.check_writable(Doing::Remove, &path)?;
-        check_all_ours(&list_region(&self.ground, &path)?)?;
+        self.check_removable(region)?;
         self.release_leftover(region)?;
         let seam = &self.ground.seam;
+        if !seam.exists(&path).map_err(io)? {
+            // An earlier try got as far as this.
+            return seam.sync_dir(&self.path).map_err(io);
+        }
         seam.rename(&path, &self.path.join(names::temporary_region(region)))
             .map_err(io)?;
         if let Some(files) = self.regions().remove(&region).and_then(|files| files.upgrade()) {
@@ -245,6 +249,19 @@ impl Root {
         seam.sync_dir(&self.path).map_err(io)?;
         self.clear_temporary(region)?;
         seam.sync_dir(&self.path).map_err(io)
+    }
+
+    /// Whether [`Root::remove_region_dir`] would find nothing that is not of the log.
+    ///
+    /// # Errors
+    /// [`Cause::Foreign`]; [`Cause::TwoNames`]; [`Cause::Io`].
+    pub fn check_removable(&self, region: u64) -> Result<(), FileError> {
+        let path = self.region_path(region);
+        let io = |error| FileError::io(Doing::Remove, &path, error);
+        if !self.ground.seam.exists(&path).map_err(io)? {
+            return Ok(());
+        }
+        check_all_ours(&list_region(&self.ground, &path)?)
     }
 
     /// Removes what an interrupted making or removal of a region left behind; without one, nothing.

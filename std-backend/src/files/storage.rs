@@ -145,6 +145,12 @@ impl MapStorage {
         &self.foreign
     }
 
+    /// Whether this process is a fork of the one that opened the root. Costs one load.
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        matches!(self.region.ground.check_writable(), Err(Cause::Forked))
+    }
+
     /// Whether this is the handle that appends; it becomes that now if no other handle is.
     pub fn appends(&mut self) -> bool {
         if self.right.is_none() {

@@ -1,0 +1,16 @@
+//! The std backend as its users meet it: through `Wal`, `Region`, `View` and `Ticket`, on files of a real directory.
+
+mod background;
+mod behaviours;
+mod closing;
+mod damage;
+mod failed_sync;
+mod forks;
+mod full_disk;
+mod group;
+mod read_only;
+mod refusals;
+mod root;
+mod tickets;
+mod views;
+mod watch;
