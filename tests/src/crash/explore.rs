@@ -1,7 +1,8 @@
 //! Exploration: cuts a word at every call of its last operation, opens each image that may be left, and cuts the
 //! recovery and the first append after it again.
 
-use std::collections::{BTreeMap, HashMap, hash_map::DefaultHasher};
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
@@ -254,13 +255,11 @@ impl Explorer {
     ) -> Result<(), Failure> {
         let mut hasher = DefaultHasher::new();
         (setup.name, medium.digest(), medium.pending_count(), found.possible()).hash(&mut hasher);
-        let explored = self.seen.insert(hasher.finish(), depth);
-        if let Some(explored) = explored {
-            if explored >= depth {
-                self.seen.insert(hasher.finish(), explored);
-                return Ok(());
-            }
-        }
+        let explored = self.seen.entry(hasher.finish());
+        match explored {
+            Entry::Occupied(explored) if *explored.get() >= depth => return Ok(()),
+            explored => explored.insert_entry(depth),
+        };
         let seen = observe_read_only(medium, setup, counters.opens + 1).map_err(|violation| self.fail(violation))?;
         let state = found.judge(&seen).map_err(|violation| self.fail(violation))?;
         // Nothing but a loss of power can change what is found from now on.

@@ -80,12 +80,15 @@ pub struct Seen {
 
 impl Seen {
     fn is(&self, state: &State) -> bool {
-        let same = |(seen, (&sequence, &(table, value))): (&(u64, u64, Vec<u8>), (&u64, &(u64, Value)))| {
-            (seen.0, seen.1) == (sequence, table) && seen.2 == value.bytes()
-        };
         self.last == state.last
             && self.records.len() == state.live.len()
-            && self.records.iter().zip(&state.live).all(same)
+            && self
+                .records
+                .iter()
+                .zip(&state.live)
+                .all(|(seen, (&sequence, &(table, value)))| {
+                    seen.0 == sequence && seen.1 == table && seen.2 == value.bytes()
+                })
     }
 }
 
