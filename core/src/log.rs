@@ -263,10 +263,13 @@ impl<'w, S: Storage> Log<'w, S> {
                     }
                 }
             }
-            Step::Claim { id, end } => {
-                self.storage.claim(id, end)?;
-                self.region.claimed(id, end);
-            }
+            Step::Claim { id, end } => match self.storage.claim(id, end) {
+                Ok(()) => self.region.claimed(id, end),
+                Err(error) if error.fault() == Fault::Full && self.region.is_second_spare(id) => {
+                    self.region.refused = true;
+                }
+                Err(error) => return Err(error.into()),
+            },
             Step::Write { id, offset, control } => {
                 let needed = self.region.control_len(control);
                 let out = self.buffer.at_least(needed).ok_or(Error::BufferTooSmall { needed })?;

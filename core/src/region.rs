@@ -354,6 +354,11 @@ impl<'w> Region<'w> {
                 id: SegmentId(self.next_id),
             });
         }
+        self.make_room()
+    }
+
+    /// Removes what can be removed, where the storage had no room.
+    fn make_room(&self) -> Result<Step, Refusal> {
         let to_remove = self.abandoned.is_some() || self.segments.as_slice().iter().any(|segment| !segment.is_listed());
         let step = if to_remove {
             self.remove_step().or_else(|| self.sync_step())
@@ -474,15 +479,10 @@ impl<'w> Region<'w> {
         if let Some(step) = self.spare_step(0)? {
             return Ok(step);
         }
-        // A second spare, so that a torn manifest in the first one never leaves the log without a way on.
-        if self.spares[1].is_none() {
-            match self.create_step() {
-                Err(Refusal::Full) if !strict => {}
-                other => return other,
-            }
-            return match self.sync_step() {
-                Some(step) => Ok(step),
-                None => self.open_successor(),
+        if let Some(step) = self.second_spare_step() {
+            return match step {
+                Err(Refusal::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
+                other => other,
             };
         }
         if self.segments.len() >= self.segments.limit() {
@@ -494,6 +494,26 @@ impl<'w> Region<'w> {
             };
         }
         Ok(self.write(self.layout.frame_at(self.active.tail), Control::Seal))
+    }
+
+    /// Makes sure of a second spare with room for a manifest, so that a torn manifest in the first one never leaves
+    /// the log without a way on, and the log that has gone on in the first can still be reclaimed when the storage
+    /// is full.
+    fn second_spare_step(&self) -> Option<Result<Step, Refusal>> {
+        match &self.spares[1] {
+            None => Some(self.create_step()),
+            Some(spare) if spare.claimed > 0 => None,
+            Some(_) if self.refused => Some(self.make_room()),
+            Some(spare) => Some(Ok(Step::Claim {
+                id: spare.id,
+                end: self.spare_end(SPARE_SLACK),
+            })),
+        }
+    }
+
+    /// Whether this is the second spare, which the log can do without.
+    pub(crate) fn is_second_spare(&self, id: SegmentId) -> bool {
+        self.spares[1].as_ref().is_some_and(|spare| spare.id == id)
     }
 
     /// Goes on in the spare once everything in the active segment is durable.

@@ -400,7 +400,8 @@ impl Scan {
     /// Takes the frame in hand into the log and moves behind it.
     fn accept(&mut self, header: Header) -> Event {
         let offset = self.offset;
-        self.closed = header.kind == Kind::Close;
+        // A pad behind a close frame fills its sync unit, so that it can be synced.
+        self.closed = header.kind == Kind::Close || (self.closed && header.kind == Kind::Pad);
         self.watermark = self.watermark.max(header.watermark);
         self.offset = self.layout.frame_after(offset, header.payload_len);
         self.phase = Phase::Header;

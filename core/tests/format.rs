@@ -352,6 +352,7 @@ fn a_pad_behind_a_manifest() {
 /// What a frame and a record cost, as it is advertised: 24 bytes a frame, 2 to 4 a record, and padding.
 #[test]
 fn overhead_of_frames_and_records() {
+    const { assert!(frame::HEADER_LEN <= 24) };
     println!("value  records  frame header  heads a record  bytes a record beside the value");
     for (value_len, count) in [(16, 1), (256, 1), (4096, 1), (16, 100), (256, 100), (4096, 100)] {
         let mut log = create(Geometry::new(1 << 20).unwrap());
@@ -369,7 +370,6 @@ fn overhead_of_frames_and_records() {
             heads as f64 / count as f64,
             beside as f64 / count as f64
         );
-        assert!(frame::HEADER_LEN <= 24);
         assert!(heads <= 4 * count, "{heads} bytes in front of {count} values");
         assert!(beside < frame::HEADER_LEN + heads + 8, "padding");
     }

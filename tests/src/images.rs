@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use walstone_core::frame::{self, Kind};
 use walstone_core::ram::{RamError, RamStorage};
-use walstone_core::segment::header::Header;
+use walstone_core::segment::header::{HEADER_LEN, Header};
 use walstone_core::segment::layout::Layout;
 use walstone_core::{
     Appended, Batch, Capacity, Checksum, Corruption, Error, Geometry, Log, Mark, Options, Position, SegmentId, Tail,
@@ -383,7 +383,8 @@ impl Image {
     #[must_use]
     pub fn meaning(&self, segment: SegmentId) -> (Vec<Range<usize>>, Range<usize>) {
         let bytes = self.ram.bytes(segment).unwrap();
-        let mut ranges = vec![0..64];
+        let header_range = 0..HEADER_LEN;
+        let mut ranges = vec![header_range];
         let (checksum, none) = (Checksum::BYTEWISE, 0..0);
         let header = Header::decode(bytes, checksum).unwrap();
         let (binding, layout) = (header.binding(checksum), Layout::new(header.geometry));

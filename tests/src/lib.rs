@@ -1,5 +1,6 @@
 //! What the tests of the workspace share: storages that fail on purpose, and the checks that every storage must pass.
 
+pub mod behaviour;
 pub mod conformance;
 pub mod crash;
 pub mod images;

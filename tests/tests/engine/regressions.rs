@@ -450,3 +450,55 @@ fn a_length_with_a_flipped_bit() {
         }
     }
 }
+
+/// The prepared segment that a rotation left behind had its header, but no room for a manifest. On a storage that was
+/// full to the last byte the log then could not be reclaimed any more, and so never written again.
+#[test]
+fn a_full_storage_is_reclaimed_whatever_its_size() {
+    let geometry = Geometry::new(2048).unwrap();
+    let mut tried = 0;
+    // Room for the active segment and two more.
+    for limit in (3 * 2048..7 * 2048).step_by(8) {
+        for closed in [false, true] {
+            let storage = RamStorage::new(geometry).with_capacity_limit(limit);
+            let Ok(mut log) = Log::create(storage, Capacity::heap(0), options()) else {
+                continue;
+            };
+            while log.append(1, &[9; 90]).is_ok() {}
+            assert_eq!(log.poisoned(), None);
+            let last = log.last_sequence();
+            if last == 0 {
+                continue;
+            }
+            if closed {
+                log.close().unwrap();
+            } else {
+                log.sync().unwrap();
+            }
+            let mut log = open(log.into_storage());
+            assert_eq!(sequences(&mut log), (1..=last).collect::<Vec<_>>());
+            log.delete_up_to(1, last).unwrap();
+            log.reclaim()
+                .unwrap_or_else(|error| panic!("{limit} bytes, closed {closed}: {error}"));
+            log.sync().unwrap();
+            let next = log
+                .append(1, &[9; 90])
+                .unwrap_or_else(|error| panic!("{limit} bytes, closed {closed}: {error}"));
+            assert_eq!(next.first, last + 1);
+            log.close().unwrap();
+            assert_eq!(sequences(&mut open(log.into_storage())), [last + 1]);
+            tried += 1;
+        }
+    }
+    assert!(tried > 500, "{tried}");
+}
+
+/// A pad fills the sync unit behind a close frame; the log was closed all the same.
+#[test]
+fn a_close_frame_with_a_pad_behind_it() {
+    let mut log = create(Geometry::new(8192).unwrap().with_sync_unit(512).unwrap());
+    log.append(1, b"kept").unwrap();
+    log.close().unwrap();
+    let log = open(log.into_storage());
+    assert_eq!((log.report().tail, log.report().settled_bytes), (Tail::Closed, 0));
+}
