@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use walstone::{Options, Wal};
+use walstone::{Durability, NewRecord, Options, Wal};
 
 /// A generator of numbers that look random, the same in every run.
 struct Numbers(u64);
@@ -161,6 +161,53 @@ fn killed_at_any_moment_durable_lines_stay() {
 #[test]
 fn killed_at_any_moment_written_lines_stay() {
     kill_again_and_again("written", 0xacc);
+}
+
+/// A log that holds these lines, as appenders may have left it that were killed.
+fn leave(root: &Path, lines: &[(u64, &[u8])]) {
+    let wal = Wal::open(root, Options::default()).unwrap();
+    let region = wal.region_or_create(1).unwrap();
+    for &(number, line) in lines {
+        let record = NewRecord {
+            index: Some(number),
+            ..NewRecord::new(1, line)
+        };
+        region.append_record_with(&record, Durability::Written).unwrap();
+    }
+    wal.close().unwrap();
+}
+
+#[test]
+fn exactly_the_missing_lines_are_appended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, file) = (dir.path().join("root"), dir.path().join("input"));
+    leave(&root, &[(5, b"five\n"), (2, b"two\n"), (3, b"two\n")]);
+    let output = succeeds(ingest(&root).arg("--read"));
+    assert_eq!(output.stdout, b"two\ntwo\nfive\n");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("line 1 is not there yet"), "{said}");
+
+    let input = b"one\ntwo\ntwo\nfour\nfive\nsix\n";
+    fs::write(&file, input).unwrap();
+    let output = succeeds(ingest(&root).arg("--acks").arg(&file));
+    let mut acks: Vec<_> = output.stdout.split_inclusive(|&byte| byte == b'\n').collect();
+    acks.sort_unstable();
+    assert_eq!(acks, [b"1\n", b"4\n", b"6\n"]);
+    reads(&root, input);
+}
+
+#[test]
+fn a_log_that_is_none_of_lines_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (twice, other, file) = (
+        dir.path().join("twice"),
+        dir.path().join("other"),
+        dir.path().join("input"),
+    );
+    leave(&twice, &[(1, b"one\n"), (2, b"two\n"), (1, b"one\n")]);
+    refuses(&twice, &file, b"one\ntwo\n", "the log holds line 1 twice");
+    leave(&other, &[(0, b"one\n")]);
+    refuses(&other, &file, b"one\n", "record 1 is not a line");
 }
 
 #[test]

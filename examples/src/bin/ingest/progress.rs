@@ -83,17 +83,18 @@ impl Progress {
     /// Prints what was done. `syncs`: how many syncs served the appends.
     pub(crate) fn summary(&self, syncs: u64, root: &Path, region: u64) {
         let lines = self.lines.load(Ordering::Relaxed);
+        let place = format!("{}, region {region}", root.display());
+        let skipped = self.held;
+        if lines == 0 {
+            eprintln!("0 lines appended, {skipped} skipped; {place}");
+            return;
+        }
         let rate = self.rate(lines);
-        let groups = if syncs == 0 {
-            "no sync".to_owned()
-        } else {
-            format!("{:.1} lines a sync", lines as f64 / syncs as f64)
+        let groups = match syncs {
+            0 => "no sync".to_owned(),
+            syncs => format!("{:.1} lines a sync", lines as f64 / syncs as f64),
         };
-        eprintln!(
-            "{lines} lines appended, {} skipped; {rate:.0} lines/s, {groups}; {}, region {region}",
-            self.held,
-            root.display()
-        );
+        eprintln!("{lines} lines appended, {skipped} skipped; {rate:.0} lines/s, {groups}; {place}");
     }
 }
 
