@@ -66,6 +66,20 @@ impl Watch {
         self.changed.notify_all();
     }
 
+    /// Waits until nothing was changed for a while: the background thread is done.
+    pub(crate) fn wait_quiet(&self) {
+        let mut seen = usize::MAX;
+        while seen != self.state.lock().unwrap().changes.len() {
+            seen = self.state.lock().unwrap().changes.len();
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Whether a call is held.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.state.lock().unwrap().held > 0
+    }
+
     /// Waits until so many calls are held.
     pub(crate) fn wait_held(&self, count: usize) {
         let state = self.state.lock().unwrap();
