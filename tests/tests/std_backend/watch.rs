@@ -22,6 +22,8 @@ struct State {
     /// Calls that change a file, a name or what is durable.
     changes: Vec<String>,
     fails: Option<String>,
+    /// Only the next one fails.
+    fails_once: bool,
     holds: Option<String>,
     held: usize,
 }
@@ -49,6 +51,13 @@ impl Watch {
     /// From now on file syncs fail where the path contains `part`.
     pub(crate) fn fail_syncs(&self, part: &str) {
         self.state.lock().unwrap().fails = Some(part.into());
+    }
+
+    /// The next file sync fails where the path contains `part`; later ones say yes, as the system would.
+    pub(crate) fn fail_syncs_once(&self, part: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.fails = Some(part.into());
+        state.fails_once = true;
     }
 
     pub(crate) fn fail_nothing(&self) {
@@ -156,6 +165,9 @@ impl Observer for Watch {
         }
         self.changed.notify_all();
         if hit(&state.fails) {
+            if state.fails_once {
+                state.fails = None;
+            }
             return Err(io::Error::from_raw_os_error(5));
         }
         Ok(Verdict::Proceed)
