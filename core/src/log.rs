@@ -713,6 +713,12 @@ impl<'w, S: Storage> Log<'w, S> {
         self.region.next_sequence - 1
     }
 
+    /// The last sequence when a sync covered all that was written last, a sync by a rotation included; 0 before the
+    /// first.
+    pub const fn durable_sequence(&self) -> u64 {
+        self.region.durable_sequence
+    }
+
     /// Why the log refuses writes, if it does.
     pub const fn poisoned(&self) -> Option<PoisonCause> {
         self.region.poisoned

@@ -669,6 +669,7 @@ impl<'w> Recovery<'w> {
             poisoned: None,
             creating: false,
             version: 0,
+            durable_sequence: 0,
         };
         Ok((region, report))
     }

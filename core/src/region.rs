@@ -144,6 +144,8 @@ pub(crate) struct Region<'w> {
     pub(crate) creating: bool,
     /// Counts changes of segments and voids.
     pub(crate) version: u64,
+    /// The last sequence when all that was written was durable last.
+    pub(crate) durable_sequence: u64,
 }
 
 /// The parts of a region that are lent.
@@ -220,6 +222,7 @@ impl<'w> Region<'w> {
             poisoned: None,
             creating: false,
             version: 0,
+            durable_sequence: 0,
         }
     }
 
@@ -484,6 +487,16 @@ impl<'w> Region<'w> {
                 Err(Refusal::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
                 other => other,
             };
+        }
+        // With its manifest and reserve: else the log stands in its last segment and cannot even reclaim.
+        if strict
+            && let Some(second) = &self.spares[1]
+            && second.claimed == 0
+        {
+            return Ok(Step::Claim {
+                id: second.id,
+                end: self.spare_end(SPARE_SLACK + 1),
+            });
         }
         if self.segments.len() >= self.segments.limit() {
             return match self.remove_step() {
@@ -829,6 +842,9 @@ impl<'w> Region<'w> {
     pub(crate) fn synced(&mut self, mark: Mark) {
         if mark.segment == self.active.id {
             self.active.durable = self.active.durable.max(mark.end);
+            if self.active.durable >= self.active.tail {
+                self.durable_sequence = self.next_sequence - 1;
+            }
             if self.session == Session::Beginning && self.active.durable >= self.active.tail {
                 self.session = Session::Open { closed: false };
             }

@@ -253,7 +253,8 @@ impl Shared {
         self.publish(&log);
         Ok(Progress {
             durable: log.durable_mark().max(synced.unwrap_or(log.durable_mark())),
-            through,
+            // A rotation beside this sync made more durable than this sync.
+            through: through.max(log.durable_sequence()),
         })
     }
 

@@ -444,10 +444,20 @@ fn try_open_region(
 ) -> Result<Shared> {
     let mut listing = root.list_region(region)?;
     foreign.append(&mut listing.foreign);
-    let segment_len = match options.region_segment_len.get(&region) {
-        Some(&segment_len) => segment_len,
-        None => stored_segment_len(root, region, &listing.segments)?.unwrap_or(options.segment_len),
-    };
+    let stored = stored_geometry(root, region, &listing.segments)?;
+    let given = options.region_segment_len.get(&region);
+    let given = given.map(|&segment_len| Geometry::new(segment_len));
+    if let (Some(stored), Some(Ok(given))) = (stored, given)
+        && stored.segment_len() != given.segment_len()
+    {
+        return Err(Error::GeometryMismatch { region, stored, given });
+    }
+    let asked = options
+        .region_segment_len
+        .get(&region)
+        .copied()
+        .unwrap_or(options.segment_len);
+    let segment_len = stored.map_or(asked, |stored| stored.segment_len());
     let files = root.region(region, segment_len)?;
     let readers = Arc::new(Readers::default());
     let store = Store::new(files.clone(), Arc::clone(&readers));
@@ -472,17 +482,17 @@ fn try_open_region(
     Ok(Shared::new(region, log, files, readers, options, worker))
 }
 
-/// The segment length that the region was made with, as the first header that verifies says; where none does, the
+/// The geometry that the region was made with, as the first header that verifies says; where none does, one with the
 /// length of a file, so that the engine names the header and not the length as what is wrong.
-fn stored_segment_len(root: &Root, region: u64, segments: &[SegmentId]) -> Result<Option<u32>, FileError> {
+fn stored_geometry(root: &Root, region: u64, segments: &[SegmentId]) -> Result<Option<Geometry>, FileError> {
     let mut of_file = None;
     for &id in segments {
         let mut buf = [0; walstone_core::segment::header::HEADER_LEN];
         let (bytes, len) = root.read_header(region, id, &mut buf)?;
         if let Ok(header) = Header::decode(bytes, HARDWARE) {
-            return Ok(Some(header.geometry.segment_len()));
+            return Ok(Some(header.geometry));
         }
-        of_file = u32::try_from(len).ok().filter(|&len| Geometry::new(len).is_ok());
+        of_file = u32::try_from(len).ok().and_then(|len| Geometry::new(len).ok());
     }
     Ok(of_file)
 }

@@ -1,1 +1,182 @@
-//! x
+//! Ends of a log: what closing writes, and what it does not.
+
+use walstone::{Batch, Durability, Error, Tail};
+
+use crate::root::{Root, rows, scan, value};
+
+#[test]
+fn a_second_close_and_one_without_a_write_change_nothing() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    region.append(1, b"a").unwrap();
+    wal.close().unwrap();
+    let changes = root.watch.changes();
+    let tree = root.tree();
+    wal.close().unwrap();
+    wal.clone().close().unwrap();
+    assert_eq!(root.watch.changes(), changes);
+    drop((region, wal));
+    assert_eq!(root.watch.changes(), changes);
+
+    for _ in 0..3 {
+        let wal = root.open();
+        assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
+        assert_eq!(wal.region(7).unwrap().report().tail, Tail::Closed);
+        let opened = root.watch.changes().len();
+        wal.close_region(7).unwrap();
+        wal.region(7).unwrap();
+        wal.close().unwrap();
+        let later = root.watch.changes().split_off(opened);
+        assert!(later.iter().all(|call| call.starts_with("SyncDir")), "{later:?}");
+        drop(wal);
+        assert_eq!(root.tree(), tree);
+    }
+}
+
+#[test]
+fn closing_makes_written_records_durable() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    let mut batch = Batch::new();
+    batch.push(1, b"a");
+    region.append_batch_with(&batch, Durability::Written).unwrap();
+    let ticket = region.submit(&batch, Durability::Durable).unwrap();
+    assert_eq!(region.durable_through(), 0);
+    wal.close().unwrap();
+    assert_eq!(region.durable_through(), 2);
+    assert_eq!(ticket.check().unwrap().unwrap().last, 2);
+    assert_eq!(ticket.wait().unwrap().last, 2);
+}
+
+#[test]
+fn handles_answer_closed_and_views_stay() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    for sequence in 1..=40 {
+        region.append(1, &value(sequence, 200)).unwrap();
+    }
+    let read = region.view().unwrap();
+    let seen = rows(&read);
+    let unread = region.view().unwrap();
+    wal.close().unwrap();
+    let mut batch = Batch::new();
+    batch.push(1, b"x");
+    for answer in [
+        region.append(1, b"x").map(drop),
+        region.append_batch(&batch).map(drop),
+        region.submit(&batch, Durability::Durable).map(drop),
+        region.delete_up_to(1, 1),
+        region.truncate_from(1, 1),
+        region.reclaim(),
+        region.sync(),
+        region.view().map(drop),
+        wal.region(7).map(drop),
+        wal.create_region(8).map(drop),
+        wal.region_or_create(8).map(drop),
+        wal.close_region(7),
+        wal.remove_region(7),
+    ] {
+        assert!(matches!(answer, Err(Error::Closed)), "{answer:?}");
+    }
+    assert_eq!(rows(&read), seen);
+    assert_eq!(rows(&unread), seen);
+    // In the same process, while the views live.
+    let wal = root.open();
+    let region = wal.region(7).unwrap();
+    region.append(1, &value(41, 200)).unwrap();
+    region.delete_up_to(1, 41).unwrap();
+    region.reclaim().unwrap();
+    assert_eq!(scan(&region), []);
+    assert_eq!(rows(&read), seen);
+    assert_eq!(rows(&unread), seen);
+    drop((read, unread));
+    assert_eq!(region.append(1, b"x").unwrap().first, 42);
+}
+
+/// Threads append while the log is closed: every acknowledged record is there afterwards, and no other.
+#[test]
+fn a_close_beside_appenders_loses_no_acknowledged_record() {
+    for round in 0..20u64 {
+        let root = Root::new();
+        let wal = root.open();
+        let region = wal.create_region(7).unwrap();
+        let acknowledged = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3u64)
+                .map(|thread| {
+                    let region = region.clone();
+                    scope.spawn(move || {
+                        let mut last = 0;
+                        loop {
+                            match region.append(thread, &value(thread, 120)) {
+                                Ok(at) => last = at.last,
+                                Err(Error::Closed) => return last,
+                                Err(error) => panic!("{error}"),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            std::thread::sleep(std::time::Duration::from_micros(300 * round));
+            wal.close().unwrap();
+            threads.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
+        });
+        let wal = root.open();
+        let reopened = wal.region(7).unwrap();
+        assert_eq!(reopened.report().tail, Tail::Closed);
+        assert!(reopened.last_sequence() >= acknowledged);
+        assert_eq!(scan(&reopened).len() as u64, reopened.last_sequence());
+    }
+}
+
+/// A segment that was being made for a region while it was closed and opened again took the place of one that the
+/// new opening had made under the same id, records included.
+#[test]
+fn a_close_waits_for_the_segment_that_is_being_made() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    region.append_with(1, &value(1, 300), Durability::Written).unwrap();
+    root.watch.wait_quiet();
+    root.watch.hold_syncs("/tmp_");
+    let mut last = 1;
+    while !root.watch.is_holding() {
+        last += 1;
+        assert!(last < 9, "nothing is made ahead");
+        region.append_with(1, &value(last, 300), Durability::Written).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::scope(|scope| {
+        let close = scope.spawn(|| wal.close_region(7));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!close.is_finished());
+        root.watch.release();
+        close.join().unwrap().unwrap();
+    });
+    let region = wal.region(7).unwrap();
+    for sequence in last + 1..=60 {
+        assert_eq!(region.append(1, &value(sequence, 300)).unwrap().last, sequence);
+    }
+    assert!(scan(&region).iter().map(|row| row.1).eq(1..=60));
+}
+
+/// A record is appended to a closed region: nothing is made for it in the background.
+#[test]
+fn nothing_is_prepared_for_a_closed_region() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    while region.view().unwrap().scan().count() < 9 {
+        region.append(1, &value(1, 300)).unwrap();
+    }
+    root.watch.wait_quiet();
+    wal.close_region(7).unwrap();
+    let changes = root.watch.changes();
+    for _ in 0..20 {
+        assert!(region.append(1, b"x").is_err());
+    }
+    root.watch.wait_quiet();
+    assert_eq!(root.watch.changes(), changes);
+}

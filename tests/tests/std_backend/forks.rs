@@ -1,1 +1,23 @@
-//! x
+//! A forked child has the parent's handles: they refuse to write, and to end.
+
+use std::process::Command;
+
+use crate::root::Root;
+
+/// The fork itself is in a program of its own: a test harness has threads, and a child of it may do little.
+#[test]
+fn only_the_parent_writes() {
+    let root = Root::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_fork"))
+        .arg(root.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(told.contains("the child was refused"), "{told}");
+    assert!(told.contains("the parent went on"), "{told}");
+}

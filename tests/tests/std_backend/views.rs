@@ -1,1 +1,172 @@
-//! x
+//! Snapshots: stable, lent from maps, and keeping what they may read.
+
+use walstone::{Durability, Error, Position, Region, View};
+
+use crate::root::{Root, row, rows, scan, value};
+
+fn filled(root: &Root) -> (walstone::Wal, Region) {
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    for sequence in 1..=40 {
+        region.append(1, &value(sequence, 200)).unwrap();
+    }
+    (wal, region)
+}
+
+#[test]
+fn a_view_stays_what_it_was() {
+    let root = Root::new();
+    let (wal, region) = filled(&root);
+    let seen = scan(&region);
+    let read = region.view().unwrap();
+    assert_eq!(rows(&read), seen);
+    let unread = region.view().unwrap();
+    let check = |what: &str| {
+        assert_eq!(rows(&read), seen, "{what}");
+        assert_eq!(rows(&unread), seen, "{what}");
+        assert_eq!(read.last(1).unwrap(), Some(40), "{what}");
+        assert!(read.get(1, 41).unwrap().is_none(), "{what}");
+    };
+    region.append(1, &value(41, 200)).unwrap();
+    check("append");
+    region.delete_up_to(1, 41).unwrap();
+    check("delete");
+    for sequence in 42..=90 {
+        region.append(1, &value(sequence, 200)).unwrap();
+    }
+    check("rotation");
+    region.reclaim().unwrap();
+    check("reclaim");
+    wal.close_region(7).unwrap();
+    check("close of the region");
+    wal.close().unwrap();
+    check("close");
+    drop((region, wal));
+    check("drop");
+}
+
+#[test]
+fn a_reclaimed_segment_goes_with_the_last_view_that_may_read_it() {
+    let root = Root::new();
+    let (wal, region) = filled(&root);
+    let before = root.segments(7);
+    let oldest = before[0];
+    let (first, second) = (region.view().unwrap(), region.view().unwrap());
+    let kept = rows(&first);
+    region.delete_up_to(1, 40).unwrap();
+    region.reclaim().unwrap();
+    let region_stats = || wal.stats().unwrap().regions.remove(0);
+    let stats = region_stats();
+    assert!(stats.held_by_views.iter().any(|id| id.0 == oldest), "{stats:?}");
+    assert_eq!(stats.views, 2);
+    let later = region.view().unwrap();
+    assert_eq!(rows(&later), []);
+    drop(first);
+    assert!(root.segments(7).contains(&oldest));
+    assert_eq!(rows(&second), kept);
+    drop(second);
+    assert!(!root.segments(7).contains(&oldest));
+    let stats = region_stats();
+    assert!(stats.held_by_views.is_empty());
+    assert_eq!(stats.views, 1);
+    // A view of later facts kept nothing.
+    drop(later);
+    assert!(region_stats().segments.iter().all(|segment| segment.id.0 > oldest));
+}
+
+/// A process that ends with views open leaves what they kept to the next opening.
+#[test]
+fn what_views_kept_at_the_end_goes_at_the_next_open() {
+    let root = Root::new();
+    let (wal, region) = filled(&root);
+    let oldest = root.segments(7)[0];
+    let view = region.view().unwrap();
+    region.delete_up_to(1, 40).unwrap();
+    region.reclaim().unwrap();
+    wal.close().unwrap();
+    drop(view);
+    assert!(
+        root.segments(7).contains(&oldest),
+        "the closed log changes nothing any more"
+    );
+    let wal = root.open();
+    assert!(!root.segments(7).contains(&oldest));
+    assert!(wal.report().regions[0].removed_segments > 0);
+}
+
+#[test]
+fn a_position_leads_to_its_record_or_nowhere() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    let other = wal.create_region(8).unwrap();
+    let mut positions = Vec::new();
+    for sequence in 1..=40 {
+        positions.push(region.append(1, &value(sequence, 200)).unwrap().position);
+    }
+    let strange = other.append(1, b"other").unwrap().position;
+    let elsewhere = Root::new();
+    let (_wal, foreign) = filled(&elsewhere);
+    let foreign_positions: Vec<Position> = (41..=80)
+        .map(|sequence| foreign.append(1, &value(sequence, 200)).unwrap().position)
+        .collect();
+    let early = region.view().unwrap();
+    let late = region.append(1, b"late").unwrap().position;
+    let mut batch = walstone::Batch::new();
+    batch.push(2, b"one");
+    batch.push(2, b"two");
+    let pair = region.append_batch(&batch).unwrap().position;
+    let nowhere = |view: &View, at: Position| assert!(matches!(view.read_at(at), Err(Error::NoRecord)), "{at:?}");
+    nowhere(&early, late);
+    nowhere(&early, strange);
+    let all = |region: &Region, deleted: u64| {
+        let view = region.view().unwrap();
+        for (position, sequence) in positions.iter().zip(1..) {
+            let stored = Position::from_bytes(position.to_bytes());
+            if sequence <= deleted {
+                nowhere(&view, stored);
+            } else {
+                assert_eq!(row(view.read_at(stored).unwrap()), (1, sequence, value(sequence, 200)));
+            }
+        }
+        assert_eq!(view.read_at(pair).unwrap().value, b"one");
+        assert_eq!(view.read_at(pair.plus(1)).unwrap().value, b"two");
+        nowhere(&view, pair.plus(2));
+        nowhere(&view, strange);
+        nowhere(&view, Position::default());
+        for &at in &foreign_positions {
+            nowhere(&view, at);
+        }
+    };
+    all(&region, 0);
+    region.delete_up_to(1, 20).unwrap();
+    all(&region, 20);
+    region.reclaim().unwrap();
+    all(&region, 20);
+    drop((early, region, other, wal));
+    let wal = root.open();
+    all(&wal.region(7).unwrap(), 20);
+}
+
+/// A region's segments are removed in the middle of an operation, before its new facts are told: a view that began
+/// then named segments that were gone.
+#[test]
+fn a_view_that_begins_during_a_reclaim_reads_all() {
+    let root = Root::new();
+    let wal = root.open_with(root.options().durability(Durability::Written)).unwrap();
+    let region = wal.create_region(7).unwrap();
+    for round in 0..40u64 {
+        for _ in 0..15 {
+            region.append(round, &value(round, 300)).unwrap();
+        }
+        region.delete_up_to(round, u64::MAX).unwrap();
+        std::thread::scope(|scope| {
+            let reclaim = scope.spawn(|| region.reclaim());
+            while !reclaim.is_finished() {
+                let view = region.view().unwrap();
+                assert_eq!(rows(&view), [], "round {round}");
+            }
+            reclaim.join().unwrap().unwrap();
+        });
+    }
+}

@@ -22,6 +22,8 @@ struct State {
     /// Calls that change a file, a name or what is durable.
     changes: Vec<String>,
     fails: Option<String>,
+    /// Only the next one fails.
+    fails_once: bool,
     holds: Option<String>,
     held: usize,
 }
@@ -51,6 +53,13 @@ impl Watch {
         self.state.lock().unwrap().fails = Some(part.into());
     }
 
+    /// The next file sync fails where the path contains `part`; later ones say yes, as the system would.
+    pub(crate) fn fail_syncs_once(&self, part: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.fails = Some(part.into());
+        state.fails_once = true;
+    }
+
     pub(crate) fn fail_nothing(&self) {
         self.state.lock().unwrap().fails = None;
     }
@@ -64,6 +73,20 @@ impl Watch {
     pub(crate) fn release(&self) {
         self.state.lock().unwrap().holds = None;
         self.changed.notify_all();
+    }
+
+    /// Waits until nothing was changed for a while: the background thread is done.
+    pub(crate) fn wait_quiet(&self) {
+        let mut seen = usize::MAX;
+        while seen != self.state.lock().unwrap().changes.len() {
+            seen = self.state.lock().unwrap().changes.len();
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Whether a call is held.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.state.lock().unwrap().held > 0
     }
 
     /// Waits until so many calls are held.
@@ -142,6 +165,9 @@ impl Observer for Watch {
         }
         self.changed.notify_all();
         if hit(&state.fails) {
+            if state.fails_once {
+                state.fails = None;
+            }
             return Err(io::Error::from_raw_os_error(5));
         }
         Ok(Verdict::Proceed)
