@@ -46,6 +46,7 @@
 #![deny(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used))]
 
+mod ahead;
 mod checksum;
 mod error;
 #[doc(hidden)]

@@ -1,12 +1,14 @@
 //! One region: the appending side. Appends are short and under one lock; syncs happen outside it.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use walstone_core::{Batch, Log, Mark, NewRecord, PoisonCause, Position, Prepared, Report, Snapshot, Storage};
+use walstone_core::{Batch, Log, Mark, NewRecord, PoisonCause, Position, Prepared, Report, Snapshot};
 
+use crate::ahead::Ahead;
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
 use crate::files::{FileError, MapStorage};
@@ -50,7 +52,7 @@ pub(crate) struct Facts {
 /// A region, shared by its handles.
 pub(crate) struct Shared {
     pub(crate) id: u64,
-    pub(crate) log: Mutex<Log<'static, Store>>,
+    writer: Mutex<Writer>,
     /// A handle for syncing, creating and reading beside the appender.
     pub(crate) files: MapStorage,
     facts: Mutex<Arc<Facts>>,
@@ -63,11 +65,35 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     worker: Arc<Worker>,
     /// A preparation is queued.
-    preparing: AtomicBool,
+    pub(crate) preparing: AtomicBool,
     /// Held by the preparation that runs.
     ahead: Mutex<()>,
     closed: AtomicBool,
     pub(crate) appends: AtomicU64,
+}
+
+/// What is changed with the log locked.
+pub(crate) struct Writer {
+    log: Log<'static, Store>,
+    /// The same as readers find: here so that an append need not ask for them.
+    facts: Arc<Facts>,
+    pub(crate) ahead: Ahead,
+}
+
+impl Deref for Writer {
+    type Target = Log<'static, Store>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.log
+    }
+}
+
+impl DerefMut for Writer {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.log
+    }
 }
 
 /// Written records that no sync covers yet.
@@ -97,12 +123,17 @@ impl Shared {
         };
         // What recovery removed is in no facts.
         readers.published();
+        let facts = Arc::new(Facts::new(&log));
         let shared = Self {
             id,
-            facts: Mutex::new(Arc::new(Facts::new(&log))),
+            facts: Mutex::new(Arc::clone(&facts)),
             report: *log.report(),
             syncs: Arc::clone(log.storage().syncs()),
-            log: Mutex::new(log),
+            writer: Mutex::new(Writer {
+                facts,
+                ahead: Ahead::new(&log),
+                log,
+            }),
             files,
             readers,
             group: Group::new(progress),
@@ -125,8 +156,8 @@ impl Shared {
         shared
     }
 
-    pub(crate) fn log(&self) -> MutexGuard<'_, Log<'static, Store>> {
-        self.log.lock().unwrap_or_else(|panicked| {
+    pub(crate) fn log(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(|panicked| {
             let mut log = panicked.into_inner();
             // Nobody knows how far the operation came.
             log.poison(PoisonCause::Write);
@@ -151,16 +182,16 @@ impl Shared {
         Error::of_region(self.id, error)
     }
 
-    /// Lets readers see what the log holds now. Called with the log locked.
-    fn publish(&self, log: &Log<'static, Store>) {
-        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        if facts.version == log.version() {
-            facts.last.store(log.last_sequence(), Ordering::Relaxed);
-            facts.end.store(log.written_mark().end, Ordering::Release);
+    /// Lets readers see what the log holds now.
+    fn publish(&self, writer: &mut Writer) {
+        if writer.facts.version == writer.log.version() {
+            let facts = &writer.facts;
+            facts.last.store(writer.log.last_sequence(), Ordering::Relaxed);
+            facts.end.store(writer.log.written_mark().end, Ordering::Release);
         } else {
-            *facts = Arc::new(Facts::new(log));
+            writer.facts = Arc::new(Facts::new(&writer.log));
+            *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&writer.facts);
         }
-        drop(facts);
         self.readers.published();
     }
 
@@ -172,9 +203,9 @@ impl Shared {
         self.check_process()?;
         let mut log = self.log();
         let result = operation(&mut log);
-        self.publish(&log);
+        self.publish(&mut log);
         let poisoned = log.poisoned();
-        let wants = log.wants_spare() || wants_space(&log);
+        let wants = log.ahead.is_short(&log) || log.wants_spare();
         drop(log);
         if wants {
             self.prepare_soon();
@@ -250,7 +281,7 @@ impl Shared {
             }
         };
         while log.remove_one() {}
-        self.publish(&log);
+        self.publish(&mut log);
         Ok(Progress {
             durable: log.durable_mark().max(synced.unwrap_or(log.durable_mark())),
             // A rotation beside this sync made more durable than this sync.
@@ -345,44 +376,8 @@ impl Shared {
         }
     }
 
-    fn ahead(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn ahead(&self) -> MutexGuard<'_, ()> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Creates the next segment and claims space ahead of the appender, in steps that hold the lock briefly.
-    pub(crate) fn prepare(&self) {
-        self.preparing.store(false, Ordering::Release);
-        let _ahead = self.ahead();
-        if self.is_closed() {
-            return;
-        }
-        let begun = {
-            let mut log = self.log();
-            if log.wants_spare() { log.begin_create() } else { None }
-        };
-        if let Some((id, header)) = begun {
-            let mut files = self.files.clone();
-            let created = files.create(id, &header);
-            let mut log = self.log();
-            match created {
-                Ok(()) => {
-                    if !log.created_ahead(id) {
-                        drop(log);
-                        let _ = files.remove(id);
-                    }
-                }
-                Err(_) => log.create_ahead_failed(),
-            }
-        }
-        while !self.is_closed() {
-            let mut log = self.log();
-            let Some(to) = space_ahead(&log) else { return };
-            // No room now is no failure: an append that needs it will say so.
-            if log.storage_mut().claim(to.segment, to.end).is_err() {
-                return;
-            }
-            log.claimed_ahead(to);
-        }
     }
 
     /// Ends all writing. What was written is durable on return, if nothing failed.
@@ -395,7 +390,7 @@ impl Shared {
         let _ahead = self.ahead();
         let mut log = self.log();
         let closed = log.close();
-        self.publish(&log);
+        self.publish(&mut log);
         // One that was under way when the region was poisoned must not meet the files of the next opening.
         drop(self.syncs.turn());
         log.storage_mut().stop_appending();
@@ -436,40 +431,6 @@ impl Shared {
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
-}
-
-/// Bytes that are claimed ahead of the appender, and in one step.
-const AHEAD: u32 = 4 << 20;
-const STEP: u32 = 128 << 10;
-
-fn wants_space(log: &Log<'static, Store>) -> bool {
-    let len = log.storage().geometry().segment_len();
-    let [active, _] = log.claimed();
-    active.is_some_and(|claimed| {
-        claimed.end < len && claimed.end.saturating_sub(log.written_mark().end) < AHEAD.min(len / 4) / 2
-    })
-}
-
-/// The next step of claiming ahead: the active segment first, then, past half full, the one after it.
-fn space_ahead(log: &Log<'static, Store>) -> Option<Mark> {
-    let len = log.storage().geometry().segment_len();
-    let ahead = AHEAD.min(len / 4);
-    let [active, spare] = log.claimed();
-    let tail = log.written_mark().end;
-    // A region that nobody appends to gets nothing ahead.
-    let active = active.filter(|claimed| claimed.end > 0)?;
-    let wanted = (tail + ahead).min(len);
-    if active.end < wanted {
-        return Some(Mark {
-            segment: active.segment,
-            end: (active.end + STEP).min(wanted),
-        });
-    }
-    let spare = spare.filter(|claimed| tail > len / 2 && claimed.end > 0 && claimed.end < ahead)?;
-    Some(Mark {
-        segment: spare.segment,
-        end: (spare.end + STEP).min(ahead),
-    })
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use walstone_core::{Found, Geometry, Mark, SegmentId, Storage};
@@ -61,6 +62,7 @@ impl SyncTurn<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     state: Mutex<State>,
+    any_removed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +97,11 @@ impl Readers {
 
     /// The facts that views begin with name no removed segment.
     pub(crate) fn published(&self) {
-        self.state().removed.clear();
+        // Both this and removal are done with the log locked.
+        if self.any_removed.load(Ordering::Relaxed) {
+            self.any_removed.store(false, Ordering::Relaxed);
+            self.state().removed.clear();
+        }
     }
 
     /// A view ends; the segments that only it kept.
@@ -120,6 +126,7 @@ impl Readers {
         let read = is_read(&state.views, id);
         if !read {
             state.removed.push(id);
+            self.any_removed.store(true, Ordering::Relaxed);
         } else if !state.waiting.contains(&id) {
             state.waiting.push(id);
         }

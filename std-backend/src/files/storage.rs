@@ -194,6 +194,26 @@ impl MapStorage {
         Ok((segment, &self.region.ground, right))
     }
 
+    /// As [`Storage::claim`], and no more than was asked for. `bulk`: much of the space will be used up between two
+    /// syncs, so that filling and syncing it fast counts for more than the bytes that one small sync moves.
+    ///
+    /// # Errors
+    /// As [`Storage::claim`].
+    pub fn claim_ahead(&mut self, to: Mark, bulk: bool) -> Result<(), FileError> {
+        self.changing(Doing::Claim)?;
+        met(&mut self.current, &self.region, to.segment)?.claim_ahead(&self.region.ground, to.end, bulk)
+    }
+
+    /// Asks the system to start writing to the device what was stored before this mark. Promises nothing: a sync
+    /// that comes later has less to wait for.
+    pub fn start_write_back(&mut self, to: Mark) {
+        if self.changing(Doing::Sync).is_ok()
+            && let Ok(segment) = met(&mut self.current, &self.region, to.segment)
+        {
+            segment.start_write_back(&self.region.ground, to.end);
+        }
+    }
+
     /// Makes a file under a temporary name and gives it its final one.
     fn create_file(&self, dir: &Path, id: SegmentId, header: &[u8]) -> Result<u32, FileError> {
         let seam = &self.region.ground.seam;

@@ -94,6 +94,15 @@ pub enum Call<'a> {
         /// What is stored.
         data: &'a [u8],
     },
+    /// Start write-back of a range. Makes nothing durable; an error in its place is ignored.
+    StartWriteBack {
+        /// Which opening.
+        file: FileId,
+        /// The first byte.
+        from: u32,
+        /// The byte behind the last.
+        to: u32,
+    },
     /// Make data of a file durable, with the length and allocation that reading it back needs.
     SyncFile {
         /// Which opening.

@@ -23,7 +23,7 @@ pub use map::{AppendGate, AppendRight, ForkMark, Lending, Map, Pin, StoreError};
 /// then each durable store of a few bytes writes a whole folio to the device: measured, 340 us instead of 103.
 pub const FILL_LEN: u32 = 4096;
 
-static ZEROS: [u8; FILL_LEN as usize] = [0; FILL_LEN as usize];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 static NEXT_FILE: AtomicU64 = AtomicU64::new(1);
 
 /// The way to the operating system. Clones share the observer.
@@ -213,20 +213,30 @@ impl Seam {
         Ok(())
     }
 
-    /// Writes zeros to `from..to`, each page by itself.
+    /// Writes zeros to `from..to` in pieces of `piece_len` bytes that are aligned to it, 64 KiB at most: the pages of
+    /// one piece share a folio.
     ///
     /// # Errors
     /// Those of `pwrite(2)`; a part may be written then.
-    pub fn fill_zero(&self, file: &File, from: u32, to: u32) -> io::Result<()> {
+    pub fn fill_zero(&self, file: &File, from: u32, to: u32, piece_len: u32) -> io::Result<()> {
         let mut at = from;
         while at < to {
-            let page_end = (u64::from(at) + 1).next_multiple_of(u64::from(FILL_LEN));
-            let end = page_end.min(u64::from(to)) as u32;
+            let piece_end = (u64::from(at) + 1).next_multiple_of(u64::from(piece_len));
+            let end = piece_end.min(u64::from(to)) as u32;
             let zeros = ZEROS.get(..(end - at) as usize).unwrap_or(&ZEROS);
             self.write_at(file, u64::from(at), zeros)?;
-            at = end;
+            at += zeros.len() as u32;
         }
         Ok(())
+    }
+
+    /// Starts writing dirty pages of a range to the device and does not wait for them. A hint: nothing is durable
+    /// because of it, and whether it works is told by the next sync, as it would have been without.
+    pub fn start_write_back(&self, file: &File, from: u32, to: u32) {
+        let _ = self.once(&Call::StartWriteBack { file: file.id, from, to }, |_| {
+            map::start_write_back(&file.file, from, to);
+            Ok(())
+        });
     }
 
     /// Reads until `buf` is full or the file ends; the bytes read.

@@ -10,6 +10,7 @@
 //!
 //! `FILTER` is a part of `workload / row`. A durable row takes longer on a busy machine, so leave it alone meanwhile.
 
+mod front;
 mod measure;
 mod medium;
 mod options;
@@ -34,6 +35,10 @@ const SUBJECTS: &[&dyn Subject] = &[
     &raw::StoreCrc,
     &raw::CrcScan,
     &raw::ReadScan,
+    &raw::ReadCrc,
+    &front::Walstone,
+    &front::Reopen,
+    &front::Recover,
 ];
 
 fn main() -> ExitCode {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::MmapRaw;
@@ -32,6 +32,9 @@ pub(crate) struct CrcScan;
 
 /// `pread` in pieces that stay in the processor's cache.
 pub(crate) struct ReadScan;
+
+/// `pread` in pieces with a CRC of each: what opening asks for where nothing tells what may be left out.
+pub(crate) struct ReadCrc;
 
 /// Room for one stream; when it is full, the next record overwrites the first.
 const STREAM_LEN: usize = 16 << 20;
@@ -278,6 +281,44 @@ impl Actor for Pread {
     }
 }
 
+impl Subject for ReadCrc {
+    fn name(&self) -> &'static str {
+        "raw open, pread + CRC of all"
+    }
+
+    fn takes(&self, workload: &Workload) -> bool {
+        matches!(workload.task, Task::Open { .. })
+    }
+
+    fn open(&self, workload: &Workload, dir: &Path) -> io::Result<Vec<Box<dyn Actor>>> {
+        let path = dir.join("stream");
+        let len = workload.bytes_per_step();
+        medium::written_file(&path, len)?;
+        Ok(vec![boxed(OpenCrc {
+            path,
+            len,
+            buf: vec![0; READ_LEN],
+        })])
+    }
+}
+
+struct OpenCrc {
+    path: PathBuf,
+    len: usize,
+    buf: Vec<u8>,
+}
+
+impl Actor for OpenCrc {
+    fn step(&mut self) -> io::Result<()> {
+        let file = File::options().read(true).write(true).open(&self.path)?;
+        for offset in (0..self.len).step_by(READ_LEN) {
+            file.read_exact_at(&mut self.buf, offset as u64)?;
+            black_box(crc_fast::crc32_iscsi(&self.buf));
+        }
+        Ok(())
+    }
+}
+
 /// A faulted map and where the next record goes in it.
 struct Target {
     map: MmapRaw,
@@ -347,7 +388,7 @@ impl Walk {
     }
 }
 
-fn payload(len: usize) -> Vec<u8> {
+pub(crate) fn payload(len: usize) -> Vec<u8> {
     (0..len as u64)
         .map(|index| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[5])
         .collect()

@@ -34,6 +34,8 @@ pub(crate) enum Task {
     Verify { len: usize },
     /// Read all of `len` bytes that are in memory already.
     Read { len: usize },
+    /// Open a log of `len` bytes that are in memory already, so that appending and reading may begin.
+    Open { len: usize },
 }
 
 /// Where the threads of a workload append.
@@ -56,7 +58,7 @@ impl Workload {
     pub(crate) fn records_per_step(&self) -> usize {
         match self.task {
             Task::Durable { batch, .. } => batch,
-            Task::Written { .. } | Task::Verify { .. } | Task::Read { .. } => 1,
+            Task::Written { .. } | Task::Verify { .. } | Task::Read { .. } | Task::Open { .. } => 1,
         }
     }
 
@@ -65,7 +67,7 @@ impl Workload {
         match self.task {
             Task::Durable { record_len, batch } => record_len * batch,
             Task::Written { record_len } => record_len,
-            Task::Verify { len } | Task::Read { len } => len,
+            Task::Verify { len } | Task::Read { len } | Task::Open { len } => len,
         }
     }
 
@@ -135,4 +137,6 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     alone("written 64 KiB", Task::Written { record_len: 64 << 10 }),
     alone("verify 64 MiB in memory", Task::Verify { len: SCAN_LEN }),
     alone("read 64 MiB in memory", Task::Read { len: SCAN_LEN }),
+    alone("open 64 MiB", Task::Open { len: SCAN_LEN }),
+    alone("open 512 MiB", Task::Open { len: 8 * SCAN_LEN }),
 ];

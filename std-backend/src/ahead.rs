@@ -1,0 +1,166 @@
+//! Prepares the way of an appender from the background thread: the next segment, and written space. An appender
+//! that gets ahead of it does the same itself, so nothing here is needed for anything but speed.
+
+use std::sync::atomic::Ordering;
+
+use walstone_core::{Log, Mark, SegmentId, Storage};
+
+use crate::region::Shared;
+use crate::store::Store;
+
+/// The least and the most space that is claimed ahead, where the segment is long enough.
+const MIN_AHEAD: u32 = 1 << 20;
+const MAX_AHEAD: u32 = 16 << 20;
+
+/// Space that is claimed in one step: short, for an appender may have to wait for it.
+const STEP: u32 = 256 << 10;
+
+/// Written bytes behind which write-back is started, so that the sync of a rotation finds little left to do.
+const WRITE_BACK: u32 = 4 << 20;
+
+/// What is ready ahead of the appender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead {
+    /// Bytes of log that one session appended, up to which everything is small.
+    begun_at: u64,
+}
+
+/// What the appender should not have to do itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    /// Claim space of a segment. `bulk`: much of it is used up between two syncs.
+    Claim { to: Mark, bulk: bool },
+    /// Start write-back of the active segment before this mark.
+    WriteBack { to: Mark },
+}
+
+impl Ahead {
+    pub(crate) fn new(log: &Log<'static, Store>) -> Self {
+        Self {
+            begun_at: place(log, log.written_mark()),
+        }
+    }
+
+    /// How far to claim ahead: as much as this session has appended so far, so that a region which is hardly used
+    /// stays small.
+    fn distance(self, log: &Log<'static, Store>) -> u32 {
+        let appended = place(log, log.written_mark()).saturating_sub(self.begun_at);
+        let wanted = u32::try_from(appended).unwrap_or(MAX_AHEAD);
+        let len = log.storage().geometry().segment_len();
+        wanted.clamp(MIN_AHEAD, MAX_AHEAD).min(len / 4)
+    }
+
+    /// Whether the background thread should be woken. `started`: where write-back was started.
+    #[inline]
+    pub(crate) fn is_short(self, log: &Log<'static, Store>) -> bool {
+        let [active, _] = log.claimed();
+        active.is_some_and(|claimed| {
+            let len = log.storage().geometry().segment_len();
+            let left = claimed.end.saturating_sub(log.written_mark().end);
+            claimed.end < len && left < MAX_AHEAD && left < self.distance(log) / 2
+        })
+    }
+
+    /// The next thing to do. Space of the active segment comes first, then, past half full, of the one after it.
+    fn task(self, log: &Log<'static, Store>, started: Mark) -> Option<Task> {
+        let len = log.storage().geometry().segment_len();
+        let distance = self.distance(log);
+        let [active, spare] = log.claimed();
+        let tail = log.written_mark();
+        // A region that nobody appends to gets nothing ahead.
+        let active = active.filter(|claimed| claimed.end > 0)?;
+        let durable = log.durable_mark().end;
+        let bulk = tail.end.saturating_sub(durable) > WRITE_BACK;
+        let claim = |claimed: Mark, wanted: u32| {
+            let end = claimed.end.saturating_add(STEP).min(wanted);
+            Task::Claim {
+                to: Mark { end, ..claimed },
+                bulk,
+            }
+        };
+        let behind = if started.segment == tail.segment { started.end } else { 0 };
+        // First, because it never has much to do at a time; claiming may never end where many append.
+        if tail.end.saturating_sub(behind.max(durable)) > WRITE_BACK {
+            return Some(Task::WriteBack { to: tail });
+        }
+        let wanted = tail.end.saturating_add(distance).min(len);
+        if active.end < wanted {
+            return Some(claim(active, wanted));
+        }
+        let spare = spare.filter(|claimed| tail.end > len / 2 && claimed.end > 0 && claimed.end < distance)?;
+        Some(claim(spare, distance))
+    }
+}
+
+fn place(log: &Log<'static, Store>, mark: Mark) -> u64 {
+    let len = u64::from(log.storage().geometry().segment_len());
+    mark.segment.0.saturating_mul(len).saturating_add(u64::from(mark.end))
+}
+
+impl Shared {
+    /// Creates the next segment, claims space ahead of the appender and starts write-back behind it. Holds the log
+    /// only to look at it, so that appends go on meanwhile.
+    pub(crate) fn prepare(&self) {
+        self.preparing.store(false, Ordering::Release);
+        let _ahead = self.ahead();
+        if self.is_closed() {
+            return;
+        }
+        let mut started = Mark {
+            segment: SegmentId(0),
+            end: 0,
+        };
+        let mut files = self.files.clone();
+        loop {
+            let mut log = self.log();
+            if self.is_closed() || log.poisoned().is_some() {
+                return;
+            }
+            if log.wants_spare()
+                && let Some((id, header)) = log.begin_create()
+            {
+                drop(log);
+                if self.create_ahead(id, &header) {
+                    continue;
+                }
+                return;
+            }
+            let task = log.ahead.task(&log, started);
+            drop(log);
+            match task {
+                None => return,
+                Some(Task::Claim { to, bulk }) => {
+                    // No room now is no failure: an append that needs it will say so.
+                    if files.claim_ahead(to, bulk).is_err() {
+                        return;
+                    }
+                    self.log().claimed_ahead(to);
+                }
+                Some(Task::WriteBack { to }) => {
+                    files.start_write_back(to);
+                    started = to;
+                }
+            }
+        }
+    }
+
+    fn create_ahead(&self, id: SegmentId, header: &[u8]) -> bool {
+        let mut files = self.files.clone();
+        let created = files.create(id, header);
+        let mut log = self.log();
+        match created {
+            Ok(()) => {
+                if !log.created_ahead(id) {
+                    drop(log);
+                    let _ = files.remove(id);
+                }
+                true
+            }
+            // An append that needs one tries itself, and says so.
+            Err(_) => {
+                log.create_ahead_failed();
+                false
+            }
+        }
+    }
+}
