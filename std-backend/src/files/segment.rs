@@ -308,13 +308,7 @@ impl SegmentFile {
         Some(self.claiming.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn claim_with(
-        self: &Arc<Self>,
-        ground: &Ground,
-        end: u32,
-        further: bool,
-        piece_len: u32,
-    ) -> Result<(), FileError> {
+    fn claim_with(self: &Arc<Self>, ground: &Ground, end: u32, further: bool, piece_len: u32) -> Result<(), FileError> {
         let end = self.check_end(Doing::Claim, u64::from(end))?;
         let Some(_claiming) = self.claiming(end) else {
             return Ok(());
