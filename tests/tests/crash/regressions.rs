@@ -61,6 +61,9 @@ fn a_log_full_of_deletions_can_be_deleted_from() {
         for deletions in 1..8 {
             check(0, |explorer| {
                 let mut life = Life::create(&named(setup)).map_err(|stop| explorer.stopped(stop))?;
+                while life.counters().refusals == 0 {
+                    life.perform(Op::Largest).map_err(|stop| explorer.stopped(stop))?;
+                }
                 for _ in 0..40 {
                     let ops = [Op::Batch]
                         .into_iter()
