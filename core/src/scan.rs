@@ -336,15 +336,12 @@ impl Scan {
         let end = offset
             .checked_add(frame::HEADER_LEN as u32)
             .and_then(|end| end.checked_add(header.payload_len));
-        let in_bounds = end.is_some_and(|end| end <= self.layout.segment_len());
+        let in_bounds = end.is_some_and(|end| match self.limit {
+            Limit::Exact(limit) => end <= limit,
+            Limit::Extent(_) | Limit::Probe(_) => end <= self.layout.segment_len(),
+        });
         if !in_bounds || header.watermark > offset {
             return self.damaged(Reason::FrameLength);
-        }
-        if let Limit::Exact(limit) = self.limit
-            && end.is_some_and(|end| end > limit)
-        {
-            // A torn frame that a resume frame cut off, in a segment that ended before the torn frame would have.
-            return self.invalid(Reason::FrameLength);
         }
         if !self.have_manifest {
             if header.kind != Kind::Manifest {

@@ -17,10 +17,10 @@ fn a_frame_that_ends_in_erased_bytes_reaches_over_the_extent() {
     check(0, |explorer| explorer.creation(&named("sectors")));
 }
 
-/// A torn frame with a whole header was cut off, and the segment ended before the length that the header names.
-/// Recovery read over it; reading the segment later called it damaged.
+/// A torn frame with a whole header was cut off by a session that began within the length that the header names, and
+/// the segment ended there too. Recovery read over it; reading the segment later called it damaged.
 #[test]
-fn a_torn_frame_may_outreach_the_end_of_its_segment() {
+fn a_segment_does_not_end_within_a_torn_frame() {
     check(1, |explorer| {
         explorer.word(&named("bytes"), &[Op::Largest, Op::Durable, Op::Small], &[Op::Largest])
     });
@@ -31,19 +31,11 @@ fn a_torn_frame_may_outreach_the_end_of_its_segment() {
 /// that took the spare for blank and wrote into the same units.
 #[test]
 fn a_spare_that_a_session_wrote_to_is_not_written_again() {
-    let fill = [
-        Op::Batch,
-        Op::Batch,
-        Op::Batch,
-        Op::Batch,
-        Op::TruncateSuffix,
-        Op::TruncateSuffix,
-        Op::TruncateSuffix,
-        Op::TruncateSuffix,
-        Op::CloseReopen,
-    ];
-    for setup in ["flash", "pages"] {
-        check(1, |explorer| explorer.word(&named(setup), &fill, &[Op::Durable]));
+    // Sessions that write nothing but that they began and closed fill the segment.
+    for sessions in 0..14 {
+        let mut fill = vec![Op::Durable];
+        (0..sessions).for_each(|_| fill.extend([Op::Reclaim, Op::CloseReopen]));
+        check(0, |explorer| explorer.word(&named("flash"), &fill, &[Op::Durable]));
     }
 }
 
@@ -59,6 +51,30 @@ fn a_log_at_the_limit_of_its_facts_can_be_deleted_from() {
             }
             life.probe().map_err(|stop| explorer.stopped(stop))
         });
+    }
+}
+
+/// Deletions that free nothing took the log to the limit of its facts, and its last segment was filled with them.
+#[test]
+fn a_log_full_of_deletions_can_be_deleted_from() {
+    for setup in ["bytes", "flash", "words", "sync-units"] {
+        for deletions in 1..8 {
+            check(0, |explorer| {
+                let mut life = Life::create(&named(setup)).map_err(|stop| explorer.stopped(stop))?;
+                while life.counters().refusals == 0 {
+                    life.perform(Op::Largest).map_err(|stop| explorer.stopped(stop))?;
+                }
+                for _ in 0..40 {
+                    let ops = [Op::Batch]
+                        .into_iter()
+                        .chain([Op::TruncateSuffix; 8].into_iter().take(deletions));
+                    for op in ops {
+                        life.perform(op).map_err(|stop| explorer.stopped(stop))?;
+                    }
+                }
+                life.probe().map_err(|stop| explorer.stopped(stop))
+            });
+        }
     }
 }
 
