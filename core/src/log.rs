@@ -225,6 +225,7 @@ impl<'w, S: Storage> Log<'w, S> {
         Ok(log)
     }
 
+    #[inline]
     fn writable(&self) -> Result<(), Error<S::Error>> {
         if self.closed {
             Err(Error::Closed)
@@ -604,6 +605,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Whether a segment should be created ahead: the active one is past half full and there is one spare only.
+    #[inline]
     pub fn wants_spare(&self) -> bool {
         let region = &self.region;
         region.spares[1].is_none() && !region.creating && region.active.tail > region.geometry.segment_len() / 2
@@ -630,6 +632,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Changes whenever anything but appended records did: segments or deleted ranges.
+    #[inline]
     pub const fn version(&self) -> u64 {
         self.region.version
     }
@@ -702,16 +705,19 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// The last sequence given; 0 before the first.
+    #[inline]
     pub const fn last_sequence(&self) -> u64 {
         self.region.next_sequence - 1
     }
 
     /// Why the log refuses writes, if it does.
+    #[inline]
     pub const fn poisoned(&self) -> Option<PoisonCause> {
         self.region.poisoned
     }
 
     /// Up to where the newest segment is written.
+    #[inline]
     pub const fn written_mark(&self) -> Mark {
         Mark {
             segment: self.region.active.id,
@@ -720,6 +726,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Up to where the log is durable; every older segment is.
+    #[inline]
     pub const fn durable_mark(&self) -> Mark {
         Mark {
             segment: self.region.active.id,

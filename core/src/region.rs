@@ -238,6 +238,7 @@ impl<'w> Region<'w> {
         self.segments.as_slice().iter().filter(|segment| segment.is_listed())
     }
 
+    #[inline]
     fn active_mark(&self) -> Mark {
         Mark {
             segment: self.active.id,
@@ -246,6 +247,7 @@ impl<'w> Region<'w> {
     }
 
     /// What to do next towards `goal`.
+    #[inline]
     pub(crate) fn plan(&self, goal: Goal) -> Result<Step, Refusal> {
         if let Some(cause) = self.poisoned {
             return Err(Refusal::Poisoned(cause));
@@ -382,6 +384,7 @@ impl<'w> Region<'w> {
             .claim_for(self.layout.frame_at(self.layout.frames_start() + needed))
     }
 
+    #[inline]
     fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
         if purpose == Purpose::User
             && let Some(step) = self.spare_first(SPARE_SLACK)?
@@ -396,6 +399,7 @@ impl<'w> Region<'w> {
     }
 
     /// Claims the space of a frame, and of those of later purposes behind it.
+    #[inline]
     fn claim_step(&self, offset: u32, payload_len: u32, purpose: Purpose) -> Option<Step> {
         let end = self.layout.frame_after(offset, payload_len) + self.layout.room_behind(purpose);
         (end > self.active.claimed).then_some(Step::Claim {
@@ -405,6 +409,7 @@ impl<'w> Region<'w> {
     }
 
     /// From the first append on a spare is in hand. Its slack is claimed once, when it is new.
+    #[inline]
     fn spare_first(&self, slack: usize) -> Result<Option<Step>, Refusal> {
         match &self.spares[0] {
             Some(spare) if spare.claimed > 0 => Ok(None),
@@ -698,6 +703,7 @@ impl<'w> Region<'w> {
     }
 
     /// Space was claimed.
+    #[inline]
     pub(crate) fn claimed(&mut self, id: SegmentId, end: u32) {
         if self.active.id == id {
             self.active.claimed = self.active.claimed.max(end);
@@ -801,6 +807,7 @@ impl<'w> Region<'w> {
     }
 
     /// The header of a batch at `offset`.
+    #[inline]
     pub(crate) fn batch_header(&self, payload_len: u32, payload_crc: u32, with_epoch: bool) -> Header {
         Header {
             kind: Kind::Batch,
@@ -814,6 +821,7 @@ impl<'w> Region<'w> {
     }
 
     /// A batch was written at `offset`; its records are noted one by one.
+    #[inline]
     pub(crate) fn batch_written(&mut self, offset: u32, payload_len: u32) {
         self.session = Session::Open { closed: false };
         self.active.tail = self.layout.frame_after(offset, payload_len);

@@ -229,9 +229,11 @@ impl Shared {
         let appended = self.with_log(|log| {
             let appended = operation(log)?;
             log.hand_over()?;
+            // With the log locked, so that nobody else counts.
+            let appends = self.appends.load(Ordering::Relaxed);
+            self.appends.store(appends + 1, Ordering::Relaxed);
             Ok(appended)
         })?;
-        self.appends.fetch_add(1, Ordering::Relaxed);
         let public = Appended {
             first: appended.first,
             last: appended.last,
