@@ -504,6 +504,9 @@ impl<'w, S: Storage> Log<'w, S> {
         if self.region.next_sequence.checked_add(u64::from(count)).is_none() {
             return Err(Error::SequenceExhausted);
         }
+        if let Some(offset) = self.region.ready_at(shape.payload_len, purpose) {
+            return Ok(offset);
+        }
         self.run(Goal::Append {
             payload_len: shape.payload_len,
             purpose,

@@ -277,6 +277,18 @@ impl<'w> Region<'w> {
         }
     }
 
+    /// Where a frame may be written at once: what [`Region::plan`] says of most appends, found without the rest of it.
+    #[inline]
+    pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
+        let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
+        let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
+        if !open || self.active.seal.is_some() || purpose == Purpose::User && !spare_in_hand {
+            return None;
+        }
+        let offset = self.layout.place(self.active.tail, payload_len, purpose)?;
+        self.claim_step(offset, payload_len, purpose).is_none().then_some(offset)
+    }
+
     fn close_step(&self) -> Step {
         match self.layout.place(self.active.tail, 0, Purpose::Close) {
             Some(offset) => self.write(offset, Control::Close),

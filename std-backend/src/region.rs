@@ -372,7 +372,8 @@ impl Shared {
     }
 
     fn prepare_soon(self: &Arc<Self>) {
-        if !self.preparing.swap(true, Ordering::AcqRel) {
+        // Most calls come while it is queued; a load does not take the line from the worker.
+        if !self.preparing.load(Ordering::Relaxed) && !self.preparing.swap(true, Ordering::AcqRel) {
             self.worker.push(Job::Prepare(Arc::downgrade(self)));
         }
     }
