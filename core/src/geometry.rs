@@ -153,6 +153,7 @@ impl Geometry {
 
     /// Bytes of one segment.
     #[must_use]
+    #[inline]
     pub const fn segment_len(self) -> u32 {
         self.segment_len
     }

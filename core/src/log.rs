@@ -225,6 +225,7 @@ impl<'w, S: Storage> Log<'w, S> {
         Ok(log)
     }
 
+    #[inline]
     fn writable(&self) -> Result<(), Error<S::Error>> {
         if self.closed {
             Err(Error::Closed)
@@ -506,6 +507,9 @@ impl<'w, S: Storage> Log<'w, S> {
         if self.region.next_sequence.checked_add(u64::from(count)).is_none() {
             return Err(Error::SequenceExhausted);
         }
+        if let Some(offset) = self.region.ready_at(shape.payload_len, purpose) {
+            return Ok(offset);
+        }
         self.run(Goal::Append {
             payload_len: shape.payload_len,
             purpose,
@@ -607,6 +611,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Whether a segment should be created ahead: the active one is past half full and there is one spare only.
+    #[inline]
     pub fn wants_spare(&self) -> bool {
         let region = &self.region;
         region.spares[1].is_none() && !region.creating && region.active.tail > region.geometry.segment_len() / 2
@@ -633,6 +638,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Changes whenever anything but appended records did: segments or deleted ranges.
+    #[inline]
     pub const fn version(&self) -> u64 {
         self.region.version
     }
@@ -709,6 +715,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// The last sequence given; 0 before the first.
+    #[inline]
     pub const fn last_sequence(&self) -> u64 {
         self.region.next_sequence - 1
     }
@@ -720,11 +727,13 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Why the log refuses writes, if it does.
+    #[inline]
     pub const fn poisoned(&self) -> Option<PoisonCause> {
         self.region.poisoned
     }
 
     /// Up to where the newest segment is written.
+    #[inline]
     pub const fn written_mark(&self) -> Mark {
         Mark {
             segment: self.region.active.id,
@@ -733,6 +742,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Up to where the log is durable; every older segment is.
+    #[inline]
     pub const fn durable_mark(&self) -> Mark {
         Mark {
             segment: self.region.active.id,

@@ -48,6 +48,7 @@ pub struct NewRecord<'a> {
 impl<'a> NewRecord<'a> {
     /// A record without optional fields.
     #[must_use]
+    #[inline]
     pub const fn new(table: u64, value: &'a [u8]) -> Self {
         Self {
             table,
@@ -140,10 +141,12 @@ pub(crate) struct EncodedHead {
 }
 
 impl EncodedHead {
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    #[inline]
     fn empty() -> Self {
         Self {
             bytes: [0; MAX_HEAD_LEN],
@@ -151,6 +154,7 @@ impl EncodedHead {
         }
     }
 
+    #[inline]
     fn varint(&mut self, value: u64) {
         if let Some(rest) = self.bytes.get_mut(self.len..)
             && let Some(len) = wire::put_varint(rest, value)
@@ -159,6 +163,7 @@ impl EncodedHead {
         }
     }
 
+    #[inline]
     fn byte(&mut self, value: u8) {
         if let Some(slot) = self.bytes.get_mut(self.len) {
             *slot = value;
@@ -167,6 +172,7 @@ impl EncodedHead {
     }
 
     /// The head of a user record that follows one of `previous_table`.
+    #[inline]
     pub(crate) fn user(record: &NewRecord<'_>, previous_table: Option<u64>) -> Self {
         let mut head = Self::empty();
         let same_table = previous_table == Some(record.table);
@@ -207,6 +213,7 @@ impl EncodedHead {
 impl Head {
     /// The head at the start of `bytes` and its length. `bytes` reaches to the end of the payload or holds
     /// at least [`MAX_HEAD_LEN`] bytes.
+    #[inline]
     pub(crate) fn decode(bytes: &[u8], previous_table: Option<u64>) -> Result<(Self, usize), Malformed> {
         decode_head(bytes, previous_table).ok_or(Malformed)
     }
@@ -288,6 +295,7 @@ impl<'a> Entries<'a> {
     ///
     /// # Errors
     /// [`Malformed`] where the epoch does not decode.
+    #[inline]
     pub fn new(payload: &'a [u8], first_sequence: u64, with_epoch: bool) -> Result<Self, Malformed> {
         let (epoch, rest) = if with_epoch {
             let (epoch, len) = wire::varint(payload).ok_or(Malformed)?;

@@ -492,8 +492,11 @@ impl<'w> Recovery<'w> {
     /// hold what an interrupted write left, be it that of a session that came after the clean end.
     fn prepared(&mut self, id: SegmentId, blank: bool) {
         let closed = self.newest.is_some_and(|newest| newest.closed);
+        // Where an interrupted write may leave no trace, reading blank is not being blank.
+        let telling = self.geometry.erased().is_some() && self.geometry.page_len() == 1;
         if closed
             && blank
+            && telling
             && let Some(slot) = self.spares.iter_mut().find(|slot| slot.is_none())
             && let Some(binding) = self.binding
         {

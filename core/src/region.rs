@@ -241,6 +241,7 @@ impl<'w> Region<'w> {
         self.segments.as_slice().iter().filter(|segment| segment.is_listed())
     }
 
+    #[inline]
     fn active_mark(&self) -> Mark {
         Mark {
             segment: self.active.id,
@@ -249,6 +250,7 @@ impl<'w> Region<'w> {
     }
 
     /// What to do next towards `goal`.
+    #[inline]
     pub(crate) fn plan(&self, goal: Goal) -> Result<Step, Refusal> {
         if let Some(cause) = self.poisoned {
             return Err(Refusal::Poisoned(cause));
@@ -276,6 +278,18 @@ impl<'w> Region<'w> {
             Goal::Reclaim => self.reclaim(),
             Goal::Begin => Ok(ready),
         }
+    }
+
+    /// Where a frame may be written at once: what [`Region::plan`] says of most appends, found without the rest of it.
+    #[inline]
+    pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
+        let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
+        let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
+        if !open || self.active.seal.is_some() || purpose == Purpose::User && !spare_in_hand {
+            return None;
+        }
+        let offset = self.layout.place(self.active.tail, payload_len, purpose)?;
+        self.claim_step(offset, payload_len, purpose).is_none().then_some(offset)
     }
 
     fn close_step(&self) -> Step {
@@ -390,6 +404,7 @@ impl<'w> Region<'w> {
             .claim_for(self.layout.frame_at(self.layout.frames_start() + needed))
     }
 
+    #[inline]
     fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
         if purpose == Purpose::User {
             if self.is_last_resort() {
@@ -407,6 +422,7 @@ impl<'w> Region<'w> {
     }
 
     /// Claims the space of a frame, and of those of later purposes behind it.
+    #[inline]
     fn claim_step(&self, offset: u32, payload_len: u32, purpose: Purpose) -> Option<Step> {
         let end = self.layout.frame_after(offset, payload_len) + self.layout.room_behind(purpose);
         (end > self.active.claimed).then_some(Step::Claim {
@@ -416,6 +432,7 @@ impl<'w> Region<'w> {
     }
 
     /// From the first append on a spare is in hand. Its slack is claimed once, when it is new.
+    #[inline]
     fn spare_first(&self, slack: usize) -> Result<Option<Step>, Refusal> {
         match &self.spares[0] {
             Some(spare) if spare.claimed > 0 => Ok(None),
@@ -761,6 +778,7 @@ impl<'w> Region<'w> {
     }
 
     /// Space was claimed.
+    #[inline]
     pub(crate) fn claimed(&mut self, id: SegmentId, end: u32) {
         if self.active.id == id {
             self.active.claimed = self.active.claimed.max(end);
@@ -867,6 +885,7 @@ impl<'w> Region<'w> {
     }
 
     /// The header of a batch at `offset`.
+    #[inline]
     pub(crate) fn batch_header(&self, payload_len: u32, payload_crc: u32, with_epoch: bool) -> Header {
         Header {
             kind: Kind::Batch,
@@ -880,6 +899,7 @@ impl<'w> Region<'w> {
     }
 
     /// A batch was written at `offset`; its records are noted one by one.
+    #[inline]
     pub(crate) fn batch_written(&mut self, offset: u32, payload_len: u32) {
         self.session = Session::Open { closed: false };
         self.active.tail = self.layout.frame_after(offset, payload_len);
@@ -925,8 +945,15 @@ pub(crate) fn first_step(
             dirty_end,
             closed,
         } => {
-            let unclean = !closed && erased.is_some();
-            let dirty_end = if erased.is_some() { dirty_end } else { offset };
+            // On erase media a session that came after a clean end may have disturbed the page behind it, and left no
+            // trace. Without an erased state a torn header at `offset` could be completed by equal bytes of what is
+            // written over it, so that place is left alone unless a close frame shows that nothing was tried.
+            let dirty_end = if erased.is_none() && !closed {
+                dirty_end.max(offset + frame::HEADER_LEN as u32)
+            } else {
+                dirty_end
+            };
+            let unclean = erased.is_some();
             (offset, layout.resume_at(dirty_end, unclean))
         }
     };

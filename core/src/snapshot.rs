@@ -254,6 +254,7 @@ impl<'a> SegmentReader<'a> {
             reader: *self,
             offset: self.start,
             sequence: None,
+            has_cuts: self.cuts.len() > 0,
             blocks: u64::MAX,
             failed: false,
         }
@@ -328,12 +329,14 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`Corruption`] where they do not decode although their checksum verifies.
+    #[inline]
     pub fn entries(&self) -> Result<Entries<'a>, Corruption> {
         Entries::new(self.payload, self.first_sequence, self.with_epoch).map_err(|_| self.malformed())
     }
 
     /// The error of entries that do not decode.
     #[must_use]
+    #[inline]
     pub const fn malformed(&self) -> Corruption {
         Corruption {
             segment: self.segment,
@@ -350,6 +353,7 @@ pub struct Frames<'a> {
     offset: u32,
     /// The sequence that must come next, once a frame was seen.
     sequence: Option<u64>,
+    has_cuts: bool,
     /// Blocks of the index in which frames that matter start.
     blocks: u64,
     failed: bool,
@@ -357,6 +361,7 @@ pub struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     /// Moves over blocks of the index that hold nothing of interest; false where none is left.
+    #[inline]
     fn skip_blocks(&mut self) -> bool {
         if self.blocks == u64::MAX {
             return true;
@@ -390,18 +395,32 @@ impl<'a> Iterator for Frames<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let reader = self.reader;
-        while !self.failed && (self.offset as usize) < reader.frames_end && self.skip_blocks() {
-            if let Some(cut) = reader.cuts.at(self.offset) {
+        if self.failed {
+            return None;
+        }
+        match self.step() {
+            Ok(frame) => frame.map(Ok),
+            Err(reason) => self.fail(reason),
+        }
+    }
+}
+
+impl<'a> Frames<'a> {
+    #[inline]
+    fn step(&mut self) -> Result<Option<Frame<'a>>, Reason> {
+        while (self.offset as usize) < self.reader.frames_end && self.skip_blocks() {
+            if self.has_cuts
+                && let Some(cut) = self.reader.cuts.at(self.offset)
+            {
                 self.offset = cut.to;
             }
+            // By reference: it is some hundred bytes long.
+            let reader = &self.reader;
             let offset = self.offset;
-            let Some((head, rest)) = reader.bytes.get(offset as usize..).and_then(<[u8]>::split_first_chunk) else {
-                return self.fail(Reason::FrameHeader);
-            };
-            let Ok(header) = Header::decode(head, &reader.binding, offset, reader.base) else {
-                return self.fail(Reason::FrameHeader);
-            };
+            let at = reader.bytes.get(offset as usize..);
+            let (head, rest) = at.and_then(<[u8]>::split_first_chunk).ok_or(Reason::FrameHeader)?;
+            let header =
+                Header::decode(head, &reader.binding, offset, reader.base).map_err(|_| Reason::FrameHeader)?;
             let next = reader.layout.frame_after(offset, header.payload_len);
             if header.kind != Kind::Batch {
                 self.offset = if header.kind == Kind::Seal {
@@ -412,26 +431,25 @@ impl<'a> Iterator for Frames<'a> {
                 continue;
             }
             let first_sequence = reader.first_sequence + u64::from(header.sequence_delta);
-            let Some(payload) = rest.get(..header.payload_len as usize) else {
-                return self.fail(Reason::FrameLength);
-            };
+            let payload = rest.get(..header.payload_len as usize).ok_or(Reason::FrameLength)?;
             if reader.binding.checksum().of(payload) != header.payload_crc {
-                return self.fail(Reason::Payload);
+                return Err(Reason::Payload);
             }
             if self.sequence.is_some_and(|sequence| first_sequence < sequence) {
-                return self.fail(Reason::Sequence);
+                return Err(Reason::Sequence);
             }
-            self.sequence = Some(first_sequence);
-            self.offset = next;
-            return Some(Ok(Frame {
+            let frame = Frame {
                 offset,
                 check: wire::u32_at(head, 20..24).unwrap_or_default(),
                 segment: reader.segment,
                 first_sequence,
                 with_epoch: header.with_epoch,
                 payload,
-            }));
+            };
+            self.sequence = Some(first_sequence);
+            self.offset = next;
+            return Ok(Some(frame));
         }
-        None
+        Ok(None)
     }
 }

@@ -60,6 +60,14 @@ pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     if first < 0x80 {
         return Some((u64::from(first), 1));
     }
+    if let Some(&second @ 1..0x80) = bytes.get(1) {
+        return Some((u64::from(first & 0x7f) | u64::from(second) << 7, 2));
+    }
+    long_varint(bytes)
+}
+
+/// A variable-length integer of three bytes or more, or none.
+fn long_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().take(MAX_VARINT_LEN).enumerate() {
         let bits = u64::from(byte & 0x7f);

@@ -1,9 +1,10 @@
 //! CRC-32/ISCSI at the speed of the machine, with the results of the core's table-free one.
 //!
-//! Two kinds of input matter. A frame header is some 28 bytes continued from a stored state, and is paid once per
+//! Three kinds of input matter. A frame header is some 28 bytes continued from a stored state, and is paid once per
 //! append: there a plain loop over the processor's `crc32` instruction takes 4 ns, a third of what any general
-//! implementation needs to get going. A payload or a scan is long: there `crc-fast` folds with carry-less
-//! multiplication, 80 GB/s and more where the instruction alone stops at 9.
+//! implementation needs to get going. A small record is some hundred bytes: the instruction takes three cycles and
+//! can begin one every cycle, so three streams of them run side by side. What is long `crc-fast` folds with
+//! carry-less multiplication, 80 GB/s and more where one stream stops at 9.
 
 #![allow(unsafe_code, reason = "one call of a function that needs SSE 4.2")]
 
@@ -13,13 +14,17 @@ use walstone_core::Checksum;
 /// The fastest implementation this processor has, chosen at run time.
 pub(crate) const HARDWARE: Checksum = Checksum::new(extend);
 
-/// From here on the folding implementation is the faster one (measured: as fast at 256 bytes, twice as fast at 512).
+/// From here on the folding implementation is the faster one.
 #[cfg(target_arch = "x86_64")]
-const FOLD_FROM: usize = 257;
+const FOLD_FROM: usize = 721;
 
 fn extend(crc: u32, bytes: &[u8]) -> u32 {
     #[cfg(target_arch = "x86_64")]
     if bytes.len() < FOLD_FROM && std::arch::is_x86_feature_detected!("sse4.2") {
+        if bytes.len() >= 3 * LANE_LEN && std::arch::is_x86_feature_detected!("pclmulqdq") {
+            // SAFETY: the only condition of the callee is that the processor has both, which was just asked.
+            return unsafe { extend_in_lanes(crc, bytes) };
+        }
         // SAFETY: the only condition of the callee is that the processor has SSE 4.2, which was just asked.
         return unsafe { extend_short(crc, bytes) };
     }
@@ -61,6 +66,57 @@ fn extend_short(crc: u32, bytes: &[u8]) -> u32 {
     !register
 }
 
+/// Bytes of one of three streams.
+#[cfg(target_arch = "x86_64")]
+const LANE_LEN: usize = 80;
+
+/// What a register is multiplied with to take in that so many zero bytes follow: x to the power of their bits, less
+/// the 33 that a carry-less multiplication of reflected values and the reduction by `crc32` add.
+#[cfg(target_arch = "x86_64")]
+const fn shift_factor(zero_bytes: usize) -> i64 {
+    let mut power = 0x8000_0000u32;
+    let mut left = 8 * zero_bytes - 33;
+    while left > 0 {
+        power = (power >> 1) ^ if power & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        left -= 1;
+    }
+    power as i64
+}
+
+/// Three streams of `crc32` instructions side by side, brought together after each 240 bytes.
+///
+/// The method is that of Gopal et al., "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction" (2011).
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.2,pclmulqdq")]
+fn extend_in_lanes(crc: u32, bytes: &[u8]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_clmulepi64_si128, _mm_crc32_u64, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_xor_si128,
+    };
+
+    const BY_ONE: i64 = shift_factor(LANE_LEN);
+    const BY_TWO: i64 = shift_factor(2 * LANE_LEN);
+
+    let (blocks, rest) = bytes.as_chunks::<{ 3 * LANE_LEN }>();
+    let mut crc = !crc;
+    for block in blocks {
+        let words = block.as_chunks::<8>().0;
+        let [first, second, third] = words.as_chunks::<{ LANE_LEN / 8 }>().0 else {
+            continue;
+        };
+        let (mut a, mut b, mut c) = (u64::from(crc), 0, 0);
+        for ((x, y), z) in first.iter().zip(second).zip(third) {
+            a = _mm_crc32_u64(a, u64::from_le_bytes(*x));
+            b = _mm_crc32_u64(b, u64::from_le_bytes(*y));
+            c = _mm_crc32_u64(c, u64::from_le_bytes(*z));
+        }
+        let a = _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(a as i64), _mm_cvtsi64_si128(BY_TWO));
+        let b = _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(b as i64), _mm_cvtsi64_si128(BY_ONE));
+        let both = _mm_cvtsi128_si64(_mm_xor_si128(a, b)) as u64;
+        crc = (_mm_crc32_u64(0, both) ^ c) as u32;
+    }
+    extend_short(!crc, rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{HARDWARE, fold};
@@ -87,8 +143,8 @@ mod tests {
     #[test]
     fn equals_the_bitwise_reference_on_every_length_and_split() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        let bytes: Vec<u8> = (0..400).map(|_| random.next() as u8).collect();
-        for len in 0..300 {
+        let bytes: Vec<u8> = (0..900).map(|_| random.next() as u8).collect();
+        for len in (0..300).chain(460..500).chain(700..740) {
             for _ in 0..8 {
                 let start = random.below(16);
                 let message = &bytes[start..start + len];

@@ -229,9 +229,11 @@ impl Shared {
         let appended = self.with_log(|log| {
             let appended = operation(log)?;
             log.hand_over()?;
+            // With the log locked, so that nobody else counts.
+            let appends = self.appends.load(Ordering::Relaxed);
+            self.appends.store(appends + 1, Ordering::Relaxed);
             Ok(appended)
         })?;
-        self.appends.fetch_add(1, Ordering::Relaxed);
         let public = Appended {
             first: appended.first,
             last: appended.last,
@@ -371,7 +373,8 @@ impl Shared {
     }
 
     fn prepare_soon(self: &Arc<Self>) {
-        if !self.preparing.swap(true, Ordering::AcqRel) {
+        // Most calls come while it is queued; a load does not take the line from the worker.
+        if !self.preparing.load(Ordering::Relaxed) && !self.preparing.swap(true, Ordering::AcqRel) {
             self.worker.push(Job::Prepare(Arc::downgrade(self)));
         }
     }

@@ -42,6 +42,7 @@ impl RootLock {
 
     /// Whether this process took the lock and still holds it, and is not a fork of the one that did. Costs two loads.
     #[must_use]
+    #[inline]
     pub fn owned_by_this_process(&self) -> bool {
         self.mark.is_here() && !self.is_released()
     }
@@ -58,6 +59,7 @@ impl RootLock {
 
     /// Whether it was given up.
     #[must_use]
+    #[inline]
     pub fn is_released(&self) -> bool {
         self.released.load(Ordering::Acquire)
     }

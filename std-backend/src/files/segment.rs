@@ -26,6 +26,7 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Whether this process may change the root.
+    #[inline]
     pub(crate) fn check_writable(&self) -> Result<(), Cause> {
         match &self.lock {
             None => Err(Cause::ReadOnly),
@@ -154,6 +155,7 @@ impl SegmentFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
@@ -210,6 +212,7 @@ impl SegmentFile {
     }
 
     /// From here on the file holds something that is not known durable.
+    #[inline]
     fn change(&self, ground: &Ground, state: &mut State) {
         state.changes += 1;
         if !state.dirty {
@@ -259,6 +262,8 @@ impl SegmentFile {
                 .map_err(|error| self.store_error(error, at))?;
             at += part.len() as u32;
         }
+        // The next one is likely to be as long.
+        state.bytes.expect_store(end, end - offset);
         Ok(())
     }
 

@@ -166,6 +166,7 @@ impl MapStorage {
 
     /// Lets go of the map that was read last, which else stays until something is read elsewhere or changed,
     /// whatever the cache limit says. For a region that will be idle.
+    #[inline]
     pub fn end_reading(&mut self) {
         self.reading = None;
         if let Some(right) = &mut self.right {
@@ -175,6 +176,7 @@ impl MapStorage {
 
     /// The start of whatever changes something. What was read last need not stay mapped any more: else the
     /// blocks of a removed segment would not be free yet.
+    #[inline]
     fn changing(&mut self, doing: Doing) -> Result<(), FileError> {
         self.end_reading();
         self.region.check_writable(doing)
@@ -269,6 +271,7 @@ impl MapStorage {
 }
 
 /// A segment, by way of the one met last.
+#[inline]
 fn met<'a>(
     current: &'a mut Option<Arc<SegmentFile>>,
     region: &RegionFiles,

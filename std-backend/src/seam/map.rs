@@ -203,6 +203,25 @@ impl Lending {
         Ok(())
     }
 
+    /// Brings the `len` bytes from `from` on into the cache of this processor, to be stored into soon: space that
+    /// another one prepared is in its cache, and the next lock would wait for each line (measured: a quarter of the
+    /// time of an append of 256 bytes). A hint: changes nothing, and faults nowhere.
+    #[inline]
+    pub fn expect_store(&self, from: u32, len: u32) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(map) = &self.map {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let end = from.saturating_add(len.min(1024)).min(map.len);
+            for at in (from..end).step_by(64) {
+                let line = map.raw.as_ptr().wrapping_add(at as usize);
+                // SAFETY: a prefetch reads nothing, whatever the address; this one is in the map.
+                unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.cast()) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (from, len);
+    }
+
     /// Lends `from..to` for as long as the pin lives; from now on nothing is stored below `to`.
     #[must_use]
     pub fn lend(&mut self, from: u32, to: u32) -> Option<Pin> {
@@ -321,6 +340,7 @@ impl ForkMark {
 
     /// Whether this is the process that made the mark.
     #[must_use]
+    #[inline]
     pub fn is_here(&self) -> bool {
         match &self.page {
             // The compiler must not keep the byte over a fork.

@@ -61,8 +61,8 @@ pub const SETUPS: [Setup; 8] = [
     },
     Setup {
         name: "stale",
-        geometry: made(made(SMALL.with_write_unit(32)).with_erased(None)),
-        unit: 32,
+        geometry: made(SMALL.with_erased(None)),
+        unit: 8,
     },
     Setup {
         name: "direct",
