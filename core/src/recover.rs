@@ -528,6 +528,15 @@ impl<'w> Recovery<'w> {
         self.room
             .segments
             .retain(|segment| !keep.contains(&Some(segment.segment())));
+        if let Some(newest) = self.newest.filter(|newest| newest.closed) {
+            // Prepared for a session that never came: they go when one does, so that opening a closed log changes
+            // nothing.
+            for segment in self.room.segments.as_mut_slice() {
+                if segment.id > newest.id.0 {
+                    segment.set_state(State::Omitted);
+                }
+            }
+        }
         if self.read_only || self.newest.is_none() {
             return Phase::Done;
         }

@@ -325,15 +325,17 @@ impl<'w> Region<'w> {
 
     /// A segment to remove, if the manifest that omits it is durable.
     pub(crate) fn remove_step(&self) -> Option<Step> {
-        if self.remove_failed || self.active.durable < self.active.manifest_end || self.session == Session::Successor {
+        if self.remove_failed || self.active.durable < self.active.manifest_end {
             return None;
         }
+        // The seal of the newest segment names it until the log has gone on elsewhere.
+        let abandoned = self.abandoned.filter(|_| self.session != Session::Successor);
         self.segments
             .as_slice()
             .iter()
             .find(|segment| !segment.is_listed())
             .map(Retained::segment)
-            .or(self.abandoned)
+            .or(abandoned)
             .map(|id| Step::Remove { id })
     }
 
