@@ -274,7 +274,8 @@ impl SegmentFile {
     /// Makes written blocks for every byte before `end`, and for some behind it.
     ///
     /// Data is never overwritten: only holes are filled, and no store goes where this one fills. So any handle
-    /// may claim, ahead of the one that appends.
+    /// may claim, ahead of the one that appends. Zeros that are lost read the same, so they alone keep no file open:
+    /// else each region with space ahead would hold a descriptor.
     pub(crate) fn claim(self: &Arc<Self>, ground: &Ground, end: u32) -> Result<(), FileError> {
         if end <= self.claimed.load(Ordering::Acquire) {
             return Ok(());
@@ -285,8 +286,7 @@ impl SegmentFile {
             return Ok(());
         }
         let (file, step) = {
-            let mut state = self.opened(ground, Doing::Claim)?;
-            self.change(ground, &mut state);
+            let state = self.opened(ground, Doing::Claim)?;
             (self.file(&state, Doing::Claim)?, state.step)
         };
         let tells_holes = self.tells_holes(ground, &file, Doing::Claim)?;
@@ -303,7 +303,6 @@ impl SegmentFile {
             }
         });
         let mut state = self.lock();
-        self.change(ground, &mut state);
         let to = filled.map_err(self.io(Doing::Claim))?;
         state.step = step;
         // Not what an earlier life filled: that may be the whole segment, and it would be written once more.
