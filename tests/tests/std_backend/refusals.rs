@@ -172,7 +172,7 @@ fn a_leftover_with_a_foreign_file_stops_nothing() {
     fs::write(&note, b"mine").unwrap();
     let wal = root.open();
     assert_eq!(wal.report().leftovers, [8]);
-    assert_eq!(wal.report().foreign, [note.clone()]);
+    assert_eq!(wal.report().foreign, std::slice::from_ref(&note));
     assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
     assert_eq!(fs::read(note).unwrap(), b"mine");
 }
