@@ -151,6 +151,11 @@ impl Store {
         &self.syncs
     }
 
+    /// Lets go of the map that was read last.
+    pub(crate) fn end_reading(&mut self) {
+        self.files.end_reading();
+    }
+
     pub(crate) fn stop_appending(&mut self) {
         self.files.stop_appending();
     }

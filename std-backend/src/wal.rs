@@ -467,7 +467,7 @@ fn try_open_region(
     } else {
         Log::open(store, Capacity::heap(0), engine)
     };
-    let log = log.map_err(|error| match error {
+    let mut log = log.map_err(|error| match error {
         // A region gets its name only after its first segment is durable.
         walstone_core::Error::NoRegion => Error::Corrupt {
             region,
@@ -479,6 +479,8 @@ fn try_open_region(
         },
         error => Error::of_region(region, error),
     })?;
+    // Else each region that is not used keeps a map, whatever the cache limit says.
+    log.storage_mut().end_reading();
     Ok(Shared::new(region, log, files, readers, options, worker))
 }
 

@@ -284,7 +284,8 @@ impl SegmentFile {
     /// Makes written blocks for every byte before `end`, and for some behind it.
     ///
     /// Data is never overwritten: only holes are filled, and no store goes where this one fills. So any handle
-    /// may claim, ahead of the one that appends.
+    /// may claim, ahead of the one that appends. Zeros that are lost read the same, so they alone keep no file open:
+    /// else each region with space ahead would hold a descriptor.
     #[inline]
     pub(crate) fn claim(self: &Arc<Self>, ground: &Ground, end: u32) -> Result<(), FileError> {
         if end <= self.claimed.load(Ordering::Acquire) {
@@ -322,8 +323,7 @@ impl SegmentFile {
             return Ok(());
         }
         let (file, map, step) = {
-            let mut state = self.opened(ground, Doing::Claim)?;
-            self.change(ground, &mut state);
+            let state = self.opened(ground, Doing::Claim)?;
             let map = state.bytes.map().cloned();
             (self.file(&state, Doing::Claim)?, map, state.step)
         };
@@ -351,7 +351,6 @@ impl SegmentFile {
             map.prefault(from, *to);
         }
         let mut state = self.lock();
-        self.change(ground, &mut state);
         let to = filled.map_err(self.io(Doing::Claim))?;
         state.step = step;
         // A sync that failed meanwhile has put all in doubt again.

@@ -188,9 +188,10 @@ fn a_store_during_a_sync_keeps_the_segment_open() {
     assert!(!is_open(&bench, 1));
 }
 
-/// Nor is what a claim went on writing.
+/// Zeros written ahead read the same when they are lost. Ten thousand regions with space ahead would else hold as many
+/// descriptors.
 #[test]
-fn a_claim_during_a_sync_keeps_the_segment_open() {
+fn a_claim_during_a_sync_or_behind_it_keeps_nothing_open() {
     let gate = Arc::new(Gate::new(|call| matches!(call, Call::Write { .. })));
     let bench = Bench::with(Seam::observed(gate.clone()), 1);
     let mut storage = bench.open();
@@ -202,10 +203,14 @@ fn a_claim_during_a_sync_keeps_the_segment_open() {
         || storage.sync(mark(1, 70)).unwrap(),
     );
     read(&mut storage, 2, 0, 64);
-    assert!(is_open(&bench, 1));
-    storage.sync(mark(1, 10_000)).unwrap();
+    assert!(!is_open(&bench, 1));
+    claimer.claim(SegmentId(1), 20_000).unwrap();
     read(&mut storage, 2, 0, 64);
     assert!(!is_open(&bench, 1));
+    // A store does.
+    storage.write(SegmentId(1), 70, &[b"behind"]).unwrap();
+    read(&mut storage, 2, 0, 64);
+    assert!(is_open(&bench, 1));
 }
 
 /// While a sync runs others append, claim, create and pin, in its segment and in others.

@@ -161,22 +161,3 @@ fn a_close_waits_for_the_segment_that_is_being_made() {
     }
     assert!(scan(&region).iter().map(|row| row.1).eq(1..=60));
 }
-
-/// A record is appended to a closed region: nothing is made for it in the background.
-#[test]
-fn nothing_is_prepared_for_a_closed_region() {
-    let root = Root::new();
-    let wal = root.open();
-    let region = wal.create_region(7).unwrap();
-    while region.view().unwrap().scan().count() < 9 {
-        region.append(1, &value(1, 300)).unwrap();
-    }
-    root.watch.wait_quiet();
-    wal.close_region(7).unwrap();
-    let changes = root.watch.changes();
-    for _ in 0..20 {
-        assert!(region.append(1, b"x").is_err());
-    }
-    root.watch.wait_quiet();
-    assert_eq!(root.watch.changes(), changes);
-}

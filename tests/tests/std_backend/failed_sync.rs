@@ -121,6 +121,7 @@ fn a_rotation_beside_a_failing_sync_fails_too() {
     let region = wal.create_region(7).unwrap();
     region.append_with(1, &value(1, 300), Durability::Written).unwrap();
     root.watch.wait_quiet();
+    let before = root.watch.syncs_of("/7/seg_1");
     root.watch.hold_syncs("/7/seg_1");
     thread::scope(|scope| {
         let waiter = scope.spawn(|| region.sync());
@@ -150,6 +151,7 @@ fn a_rotation_beside_a_failing_sync_fails_too() {
         );
     });
     refuses_all_writes(&region);
+    assert_eq!(root.watch.syncs_of("/7/seg_1"), before + 1, "nobody asks a second time");
     assert_eq!(region.durable_through(), 0);
 }
 
