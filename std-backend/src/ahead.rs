@@ -78,7 +78,11 @@ impl Ahead {
                 bulk,
             }
         };
-        let behind = if started.segment == tail.segment { started.end } else { 0 };
+        let behind = if started.segment == tail.segment {
+            started.end
+        } else {
+            0
+        };
         // First, because it never has much to do at a time; claiming may never end where many append.
         if tail.end.saturating_sub(behind.max(durable)) > WRITE_BACK {
             return Some(Task::WriteBack { to: tail });

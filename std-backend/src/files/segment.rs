@@ -313,13 +313,7 @@ impl SegmentFile {
         Some(self.claiming.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn claim_with(
-        self: &Arc<Self>,
-        ground: &Ground,
-        end: u32,
-        further: bool,
-        piece_len: u32,
-    ) -> Result<(), FileError> {
+    fn claim_with(self: &Arc<Self>, ground: &Ground, end: u32, further: bool, piece_len: u32) -> Result<(), FileError> {
         let end = self.check_end(Doing::Claim, u64::from(end))?;
         let Some(_claiming) = self.claiming(end) else {
             return Ok(());
@@ -377,8 +371,12 @@ impl SegmentFile {
         if let Ok(state) = self.opened(ground, Doing::Sync)
             && let Ok(file) = self.file(&state, Doing::Sync)
         {
+            let map = state.bytes.map().cloned();
             drop(state);
             self.written_back.store(to, Ordering::Relaxed);
+            if let Some(map) = map {
+                map.unmap_pages(begun, to);
+            }
             ground.seam.start_write_back(&file, begun, to);
         }
     }

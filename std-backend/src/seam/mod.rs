@@ -233,10 +233,17 @@ impl Seam {
     /// Starts writing dirty pages of a range to the device and does not wait for them. A hint: nothing is durable
     /// because of it, and whether it works is told by the next sync, as it would have been without.
     pub fn start_write_back(&self, file: &File, from: u32, to: u32) {
-        let _ = self.once(&Call::StartWriteBack { file: file.id, from, to }, |_| {
-            map::start_write_back(&file.file, from, to);
-            Ok(())
-        });
+        let _ = self.once(
+            &Call::StartWriteBack {
+                file: file.id,
+                from,
+                to,
+            },
+            |_| {
+                map::start_write_back(&file.file, from, to);
+                Ok(())
+            },
+        );
     }
 
     /// Reads until `buf` is full or the file ends; the bytes read.
