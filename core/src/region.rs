@@ -289,7 +289,9 @@ impl<'w> Region<'w> {
             return None;
         }
         let offset = self.layout.place(self.active.tail, payload_len, purpose)?;
-        self.claim_step(offset, payload_len, purpose).is_none().then_some(offset)
+        self.claim_step(offset, payload_len, purpose)
+            .is_none()
+            .then_some(offset)
     }
 
     fn close_step(&self) -> Step {

@@ -614,7 +614,10 @@ impl Scan {
         let align = self.layout.frame_align();
         let step = align.min(LOOK_AHEAD_LEN);
         while ahead.at < limit {
-            let block = match bytes.take(ahead.at, step.min(limit - ahead.at)) {
+            if let Some(erased) = self.erased {
+                ahead.at += bytes.erased_len(ahead.at, erased) / step * step;
+            }
+            let block = match bytes.take(ahead.at, step.min(limit.saturating_sub(ahead.at))) {
                 Take::Bytes(block) => block,
                 Take::More(more) => {
                     self.phase = Phase::LookAhead(ahead);
@@ -736,6 +739,22 @@ enum Take<'a> {
 }
 
 impl<'a> Window<'a> {
+    /// How many bytes from `at` on are in hand and erased, in whole runs: prepared space can be long.
+    fn erased_len(&self, at: u32, erased: u8) -> u32 {
+        const RUN_LEN: usize = 64;
+        let limit = self.limit.saturating_sub(at) as usize;
+        let inside = at.checked_sub(self.offset);
+        let inside = inside
+            .and_then(|start| self.bytes.get(start as usize..))
+            .unwrap_or_default();
+        let runs = inside.get(..limit).unwrap_or(inside).chunks_exact(RUN_LEN);
+        // Without a branch for each byte, so that several are compared at once.
+        let count = runs
+            .take_while(|run| run.iter().fold(0, |differs, byte| differs | (byte ^ erased)) == 0)
+            .count();
+        (count * RUN_LEN) as u32
+    }
+
     /// Exactly `len` bytes at `at`.
     #[inline]
     fn take(&self, at: u32, len: u32) -> Take<'a> {

@@ -419,8 +419,7 @@ impl<'a> Frames<'a> {
             let offset = self.offset;
             let at = reader.bytes.get(offset as usize..);
             let (head, rest) = at.and_then(<[u8]>::split_first_chunk).ok_or(Reason::FrameHeader)?;
-            let header =
-                Header::decode(head, &reader.binding, offset, reader.base).map_err(|_| Reason::FrameHeader)?;
+            let header = Header::decode(head, &reader.binding, offset, reader.base).map_err(|_| Reason::FrameHeader)?;
             let next = reader.layout.frame_after(offset, header.payload_len);
             if header.kind != Kind::Batch {
                 self.offset = if header.kind == Kind::Seal {

@@ -21,7 +21,7 @@ const WRITE_BACK: u32 = 4 << 20;
 /// What is ready ahead of the appender.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ahead {
-    /// Bytes of log that one session appended, up to which everything is small.
+    /// Where the session began, in bytes of log.
     begun_at: u64,
 }
 
@@ -50,7 +50,7 @@ impl Ahead {
         wanted.clamp(MIN_AHEAD, MAX_AHEAD).min(len / 4)
     }
 
-    /// Whether the background thread should be woken. `started`: where write-back was started.
+    /// Whether the background thread should be woken.
     #[inline]
     pub(crate) fn is_short(self, log: &Log<'static, Store>) -> bool {
         let [active, _] = log.claimed();

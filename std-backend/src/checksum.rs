@@ -89,9 +89,7 @@ const fn shift_factor(zero_bytes: usize) -> i64 {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2,pclmulqdq")]
 fn extend_in_lanes(crc: u32, bytes: &[u8]) -> u32 {
-    use std::arch::x86_64::{
-        _mm_clmulepi64_si128, _mm_crc32_u64, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_xor_si128,
-    };
+    use std::arch::x86_64::{_mm_clmulepi64_si128, _mm_crc32_u64, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_xor_si128};
 
     const BY_ONE: i64 = shift_factor(LANE_LEN);
     const BY_TWO: i64 = shift_factor(2 * LANE_LEN);

@@ -370,8 +370,12 @@ impl SegmentFile {
         if let Ok(state) = self.opened(ground, Doing::Sync)
             && let Ok(file) = self.file(&state, Doing::Sync)
         {
+            let map = state.bytes.map().cloned();
             drop(state);
             self.written_back.store(to, Ordering::Relaxed);
+            if let Some(map) = map {
+                map.unmap_pages(begun, to);
+            }
             ground.seam.start_write_back(&file, begun, to);
         }
     }

@@ -65,6 +65,24 @@ impl Map {
         let _ = (from, to);
     }
 
+    /// Takes whole pages out of the page tables of this process, all at once; the next access finds them in the page
+    /// cache. Write-back would else protect one by one what is mapped, and interrupt every other processor for each:
+    /// measured, 400 ns on each append of 256 bytes meanwhile. Changes no byte.
+    pub fn unmap_pages(&self, from: u32, to: u32) {
+        #[cfg(target_os = "linux")]
+        if from < to && to <= self.len {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the map is shared and of a file, so that the pages it lets go of stay what they are, dirty or
+            // not, in the page cache: every later access, through a lent slice too, reads the same bytes.
+            let _ = unsafe {
+                self.raw
+                    .unchecked_advise_range(advice, from as usize, (to - from) as usize)
+            };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (from, to);
+    }
+
     /// The bytes `from..to`, if the map has them.
     ///
     /// # Safety
