@@ -256,7 +256,10 @@ impl<'w, S: Storage> Log<'w, S> {
                     Ok(()) => {
                         self.region.created(id);
                     }
-                    Err(error) if error.fault() == Fault::Full => self.region.refused = true,
+                    Err(error) if error.fault() == Fault::Full => match self.region.make_room() {
+                        Some(step) => self.perform(step)?,
+                        None => self.region.refused = true,
+                    },
                     Err(error) => {
                         // What became of it is met at the next open; the id is not tried again.
                         self.region.next_id = id.0.saturating_add(1);
@@ -266,10 +269,12 @@ impl<'w, S: Storage> Log<'w, S> {
             }
             Step::Claim { id, end } => match self.storage.claim(id, end) {
                 Ok(()) => self.region.claimed(id, end),
-                Err(error) if error.fault() == Fault::Full && self.region.is_second_spare(id) => {
-                    self.region.refused = true;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) if error.fault() == Fault::Full => match self.region.make_room() {
+                    Some(step) => self.perform(step)?,
+                    None if self.region.is_second_spare(id) => self.region.refused = true,
+                    None => return Err(Error::Full),
+                },
+                Err(error) => return Err(Error::Storage(error)),
             },
             Step::Write { id, offset, control } => {
                 let needed = self.region.control_len(control);

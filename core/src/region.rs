@@ -368,25 +368,25 @@ impl<'w> Region<'w> {
         }
     }
 
-    /// Creates the next spare; where the storage had no room for it, removes what can be removed first.
+    /// Creates the next spare, unless the storage had no room for it.
     fn create_step(&self) -> Result<Step, Refusal> {
-        if !self.refused {
-            return Ok(Step::Create {
-                id: SegmentId(self.next_id),
-            });
+        if self.refused {
+            return Err(Refusal::Full);
         }
-        self.make_room()
+        Ok(Step::Create {
+            id: SegmentId(self.next_id),
+        })
     }
 
-    /// Removes what can be removed, where the storage had no room.
-    fn make_room(&self) -> Result<Step, Refusal> {
+    /// What gives room where the storage had none: removing what no manifest lists any more, after making the manifest
+    /// durable that omits it.
+    pub(crate) fn make_room(&self) -> Option<Step> {
         let to_remove = self.abandoned.is_some() || self.segments.as_slice().iter().any(|segment| !segment.is_listed());
-        let step = if to_remove {
+        if to_remove && !self.remove_failed {
             self.remove_step().or_else(|| self.sync_step())
         } else {
             None
-        };
-        step.ok_or(Refusal::Full)
+        }
     }
 
     /// Makes sure that there is a spare that can take the manifest that would be written now.
@@ -537,7 +537,7 @@ impl<'w> Region<'w> {
         match &self.spares[1] {
             None => Some(self.create_step()),
             Some(spare) if spare.claimed > 0 => None,
-            Some(_) if self.refused => Some(self.make_room()),
+            Some(_) if self.refused => Some(Err(Refusal::Full)),
             Some(spare) => Some(Ok(Step::Claim {
                 id: spare.id,
                 end: self.spare_end(SPARE_SLACK),
