@@ -2,7 +2,7 @@
 //! the caller's.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread;
@@ -34,8 +34,8 @@ pub(crate) enum Notify {
 pub(crate) struct Group {
     state: Mutex<State>,
     served: Condvar,
-    /// Threads that wait for a sync or lead one.
-    waiting: AtomicUsize,
+    /// Threads that ever came to wait, each after it wrote.
+    arrived: AtomicU64,
     syncs: AtomicU64,
     yields: AtomicU64,
 }
@@ -44,8 +44,10 @@ struct State {
     progress: Progress,
     failed: Option<Error>,
     leading: bool,
-    /// Threads that waited when the last sync ended: as many are likely to come back.
-    target: usize,
+    /// Arrivals that the last sync covered.
+    covered: u64,
+    /// How many the next sync is likely to serve: those that the last one served, and those that came meanwhile.
+    target: u64,
     /// A moving average of what a sync takes.
     sync_time: Duration,
     notify: Vec<(Mark, Notify)>,
@@ -58,12 +60,13 @@ impl Group {
                 progress,
                 failed: None,
                 leading: false,
+                covered: 0,
                 target: 0,
                 sync_time: Duration::ZERO,
                 notify: Vec::new(),
             }),
             served: Condvar::new(),
-            waiting: AtomicUsize::new(0),
+            arrived: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             yields: AtomicU64::new(0),
         }
@@ -93,25 +96,24 @@ impl Group {
     }
 
     /// Waits until `mark` is durable. `sync` is called by whoever leads.
-    pub(crate) fn wait(&self, mark: Mark, sync: impl FnMut() -> Result<Progress>) -> Result<()> {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let result = self.wait_counted(mark, sync);
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-        result
-    }
-
-    fn wait_counted(&self, mark: Mark, mut sync: impl FnMut() -> Result<Progress>) -> Result<()> {
+    pub(crate) fn wait(&self, mark: Mark, mut sync: impl FnMut() -> Result<Progress>) -> Result<()> {
+        let mut counted = false;
         let mut state = self.state();
         loop {
             if let Some(result) = state.check(mark) {
                 return result;
+            }
+            if !counted {
+                counted = true;
+                self.arrived.fetch_add(1, Ordering::AcqRel);
             }
             if state.leading {
                 state = self.served.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             state.leading = true;
-            let (target, cap) = (state.target, state.sync_time);
+            // Those that the last sync served have to arrive anew: only who waits now counts.
+            let (target, cap) = (state.covered + state.target, state.sync_time);
             drop(state);
             self.gather(target, cap);
             self.lead(&mut sync);
@@ -135,8 +137,8 @@ impl Group {
     }
 
     /// Gives the threads of the last group time to come back, so that two halves do not take turns.
-    fn gather(&self, target: usize, cap: Duration) {
-        let mut seen = self.waiting.load(Ordering::Acquire);
+    fn gather(&self, target: u64, cap: Duration) {
+        let mut seen = self.arrived.load(Ordering::Acquire);
         if seen >= target {
             return;
         }
@@ -146,11 +148,11 @@ impl Group {
             thread::yield_now();
             self.yields.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
-            let waiting = self.waiting.load(Ordering::Acquire);
-            if waiting > seen {
+            let arrived = self.arrived.load(Ordering::Acquire);
+            if arrived > seen {
                 last_arrival = now;
             }
-            seen = waiting;
+            seen = arrived;
             if now - last_arrival > QUIET || now - start > cap {
                 return;
             }
@@ -161,6 +163,7 @@ impl Group {
         // Whatever becomes of the sync, a panic in it included, the next one can lead.
         let mut leading = Leading {
             group: self,
+            covers: self.arrived.load(Ordering::Acquire),
             outcome: None,
         };
         let start = Instant::now();
@@ -236,6 +239,8 @@ impl State {
 /// Ends a lead when dropped.
 struct Leading<'g> {
     group: &'g Group,
+    /// Arrivals before the sync: all of them wrote before it.
+    covers: u64,
     outcome: Option<(Result<Progress>, Duration)>,
 }
 
@@ -243,7 +248,9 @@ impl Drop for Leading<'_> {
     fn drop(&mut self) {
         let mut state = self.group.state();
         state.leading = false;
-        state.target = self.group.waiting.load(Ordering::Acquire);
+        // Those it served are likely to come back, beside those that came while it ran.
+        state.target = self.group.arrived.load(Ordering::Acquire) - state.covered;
+        state.covered = self.covers;
         match self.outcome.take() {
             Some((Ok(progress), took)) => {
                 state.advance(progress);
