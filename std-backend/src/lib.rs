@@ -38,6 +38,10 @@
 //! survives the death of the process. After a failed sync a region takes no more writes: see [`Error::Poisoned`].
 //! Nothing that a failed or interrupted call tried to append is promised to be there or not to be there.
 //!
+//! # Features
+//!
+//! `serde`: [`Options`] to and from configuration files.
+//!
 //! # What it does not do
 //!
 //! No replication, no compression, no encryption, no second writer process. Built and tested on Linux; other systems
@@ -65,7 +69,7 @@ mod worker;
 
 pub use error::{Error, Infallible, Result};
 pub use options::{BackgroundSync, Clock, Durability, Options, OptionsBuilder, OptionsError};
-pub use region::{Appended, Region};
+pub use region::{Appended, Counters, Region};
 pub use stats::{RegionStats, SegmentState, SegmentStats, Stats, TableStats};
 pub use ticket::Ticket;
 pub use view::{Records, View};

@@ -13,6 +13,11 @@ use crate::seam::{Observer, Seam};
 
 /// What an acknowledgement promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Durability {
     /// *Written*: the record survives the death of the process, not a power cut.
     Written,
@@ -25,6 +30,11 @@ pub enum Durability {
 ///
 /// A failed background sync poisons the region like any other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum BackgroundSync {
     /// When something else syncs: a durable append, [`Region::sync`](crate::Region::sync), rotation, closing.
     #[default]
@@ -205,6 +215,101 @@ impl std::error::Error for OptionsError {
         match self {
             Self::SegmentLen(error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+/// Options as they stand in a configuration file: everything but entropy, clock and observer.
+#[cfg(feature = "serde")]
+mod stored {
+    use std::collections::BTreeMap;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{BackgroundSync, Durability, Options};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Stored {
+        segment_len: u32,
+        region_segment_len: BTreeMap<u64, u32>,
+        durability: Durability,
+        background_sync: BackgroundSync,
+        max_open_segments: usize,
+    }
+
+    impl Default for Stored {
+        fn default() -> Self {
+            Self::of(&Options::default())
+        }
+    }
+
+    impl Stored {
+        fn of(options: &Options) -> Self {
+            Self {
+                segment_len: options.segment_len,
+                region_segment_len: options.region_segment_len.clone(),
+                durability: options.durability,
+                background_sync: options.background_sync,
+                max_open_segments: options.max_open_segments,
+            }
+        }
+    }
+
+    impl Serialize for Options {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            Stored::of(self).serialize(serializer)
+        }
+    }
+
+    /// What is left out has its default; what cannot work is refused, as by the builder.
+    impl<'de> Deserialize<'de> for Options {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let stored = Stored::deserialize(deserializer)?;
+            let mut builder = Self::builder()
+                .segment_len(stored.segment_len)
+                .durability(stored.durability)
+                .background_sync(stored.background_sync)
+                .max_open_segments(stored.max_open_segments);
+            for (region, segment_len) in stored.region_segment_len {
+                builder = builder.region_segment_len(region, segment_len);
+            }
+            builder.build().map_err(D::Error::custom)
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::Options;
+
+        #[track_caller]
+        fn check(json: &str, expect: Result<&str, &str>) {
+            let read = serde_json::from_str::<Options>(json).map(|options| serde_json::to_string(&options).unwrap());
+            match (read, expect) {
+                (Ok(read), Ok(expect)) => assert_eq!(read, expect),
+                (Err(error), Err(expect)) => assert!(error.to_string().contains(expect), "{error}"),
+                (read, _) => panic!("{read:?}"),
+            }
+        }
+
+        #[test]
+        fn options_are_read_written_and_refused() {
+            check(
+                "{}",
+                Ok(
+                    r#"{"segment_len":67108864,"region_segment_len":{},"durability":"durable","background_sync":"never","max_open_segments":256}"#,
+                ),
+            );
+            check(
+                r#"{"segment_len":4096,"region_segment_len":{"7":8192},"durability":"written","background_sync":{"writes":10}}"#,
+                Ok(
+                    r#"{"segment_len":4096,"region_segment_len":{"7":8192},"durability":"written","background_sync":{"writes":10},"max_open_segments":256}"#,
+                ),
+            );
+            check(r#"{"segment_len":17}"#, Err("impossible segment length"));
+            check(r#"{"max_open_segments":0}"#, Err("at least one segment"));
+            check(r#"{"sement_len":4096}"#, Err("unknown field"));
         }
     }
 }

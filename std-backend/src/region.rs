@@ -31,6 +31,18 @@ pub struct Appended {
     pub position: Position,
 }
 
+/// What a region did since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Appended batches and deletions.
+    pub appends: u64,
+    /// Syncs by group commit.
+    pub syncs: u64,
+    /// Times that a leader gave its processor away to let a group gather.
+    pub yields: u64,
+}
+
 /// A handle on a region: clones are cheap, and may be used by many threads at once.
 #[derive(Clone, Debug)]
 pub struct Region {
@@ -605,6 +617,16 @@ impl Region {
     #[must_use]
     pub fn durable_through(&self) -> u64 {
         self.shared.group.progress().through
+    }
+
+    /// What the region did since it was opened. Costs two loads and a sum; [`Wal::stats`](crate::Wal::stats) tells more.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            appends: self.shared.appends.load(Ordering::Relaxed),
+            syncs: self.shared.group.syncs(),
+            yields: self.shared.group.yields(),
+        }
     }
 
     /// What opening the region found and did.

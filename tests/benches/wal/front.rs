@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use walstone::{Batch, Durability, Options, Region, Wal};
 
@@ -67,6 +68,7 @@ impl Subject for Walstone {
                         region,
                         value,
                         durability,
+                        counts: workload.threads > 1 && workload.streams == Streams::Shared && thread == 0,
                         _wal: wal,
                     }) as Box<dyn Actor>
                 } else {
@@ -88,7 +90,29 @@ struct Append {
     region: Region,
     value: Vec<u8>,
     durability: Durability,
+    /// Adds the region's counters to the totals when it is done.
+    counts: bool,
     _wal: Wal,
+}
+
+/// Acknowledgements and syncs of many threads on one region.
+static ACKNOWLEDGED: AtomicU64 = AtomicU64::new(0);
+static SYNCED: AtomicU64 = AtomicU64::new(0);
+
+/// Syncs per acknowledgement where many threads shared a region.
+pub(crate) fn syncs_per_acknowledgement() -> Option<f64> {
+    let acknowledged = ACKNOWLEDGED.load(Ordering::Relaxed);
+    (acknowledged > 0).then(|| SYNCED.load(Ordering::Relaxed) as f64 / acknowledged as f64)
+}
+
+impl Drop for Append {
+    fn drop(&mut self) {
+        if self.counts {
+            let counters = self.region.counters();
+            ACKNOWLEDGED.fetch_add(counters.appends, Ordering::Relaxed);
+            SYNCED.fetch_add(counters.syncs, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Actor for Append {

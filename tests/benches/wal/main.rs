@@ -97,6 +97,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
         table::print(workload, &rows);
     }
+    if let Some(syncs) = front::syncs_per_acknowledgement() {
+        println!("\nwalstone, threads on one stream: {syncs:.3} syncs per acknowledgement");
+    }
     if !selected {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the filter selects no row").into());
     }

@@ -139,15 +139,10 @@ fn ingest(command: &Command) -> Result<(), Failure> {
     ));
     let outcome = append_all(command, &region, &source, &progress);
     drop(source);
-    let syncs = wal
-        .stats()?
-        .regions
-        .iter()
-        .find(|stats| stats.region == command.region)
-        .map(|stats| stats.syncs);
+    let syncs = region.counters().syncs;
     wal.close()?;
     outcome?;
-    progress.summary(syncs.unwrap_or_default(), &command.root, command.region);
+    progress.summary(syncs, &command.root, command.region);
     Ok(())
 }
 
