@@ -146,6 +146,11 @@ impl Cuts {
         self.iter().find(|cut| cut.from == offset)
     }
 
+    /// Whether a cut holds this offset: a frame there is no part of the log, whether it verifies or not.
+    pub(crate) fn hold(&self, offset: u32) -> bool {
+        self.iter().any(|cut| cut.from <= offset && offset < cut.to)
+    }
+
     /// Takes in a cut behind all others; those it reaches back over are void. False: no room.
     pub(crate) fn push(&mut self, cut: Cut) -> bool {
         for slot in &mut self.list {
@@ -292,6 +297,9 @@ pub(crate) struct SealFacts<'a> {
 }
 
 impl SealFacts<'_> {
+    /// Bytes of a payload that states no table.
+    pub(crate) const LEAST_LEN: u32 = (SEAL_HEAD_LEN + SEAL_CUT_LEN * MAX_CUTS) as u32;
+
     /// Encodes as much as fits `out`: all, without the index, or without the tables. Returns the length.
     pub(crate) fn encode(&self, out: &mut [u8]) -> usize {
         let mut flags = 0;

@@ -512,13 +512,19 @@ impl<'w, S: Storage> Log<'w, S> {
         if self.region.next_sequence.checked_add(u64::from(count)).is_none() {
             return Err(Error::SequenceExhausted);
         }
-        if let Some(offset) = self.region.ready_at(shape.payload_len, purpose) {
-            return Ok(offset);
-        }
-        self.run(Goal::Append {
+        let goal = Goal::Append {
             payload_len: shape.payload_len,
             purpose,
-        })
+        };
+        if let Some(offset) = self.region.ready_at(shape.payload_len, purpose) {
+            debug_assert_eq!(
+                self.region.plan(goal),
+                Ok(Step::Ready { offset }),
+                "the short way is the same way"
+            );
+            return Ok(offset);
+        }
+        self.run(goal)
     }
 
     fn write_frame(&mut self, offset: u32, shape: Shape, payload: [&[u8]; 2]) -> Result<Position, Error<S::Error>> {

@@ -192,7 +192,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 if self.segment > region.active.id.0 || region.active.first_sequence > self.to {
                     return Ok(false);
                 }
-                self.segment = region.active.id.0 + 1;
+                self.segment = region.active.id.0.saturating_add(1);
                 self.walk = Some(active_walk(self.log));
                 return Ok(true);
             };
@@ -271,6 +271,12 @@ impl<S: Storage> Log<'_, S> {
         cuts_of(&mut self.storage, self.buffer.whole(), &self.region, segment, key).unwrap_or_default()
     }
 
+    fn sealed_cuts(&mut self, segment: &Retained, key: &Key) -> Result<Cuts, Error<S::Error>> {
+        let buffer = self.buffer.whole();
+        let found = media::with_footer(&mut self.storage, buffer, segment, key, |footer| *footer.cuts())?;
+        Ok(found.unwrap_or_else(|| self.cuts(segment, key)))
+    }
+
     /// The record at a position that [`Log::append`] or another open of this log gave.
     ///
     /// # Errors
@@ -279,24 +285,27 @@ impl<S: Storage> Log<'_, S> {
     pub fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
         let id = position.segment();
         let region = &self.region;
-        let (key, end, first_sequence) = if id == region.active.id {
+        let (key, end, first_sequence, cuts) = if id == region.active.id {
             let active = &region.active;
             let key = Key {
                 binding: active.binding,
                 base: active.base,
             };
-            (key, active.tail, active.first_sequence)
+            (key, active.tail, active.first_sequence, active.cuts)
         } else {
             let segment = region.listed().find(|segment| segment.id == id.0).copied();
             let segment = segment.ok_or(Error::NoRecord)?;
-            (self.key(id)?, segment.end, segment.first_sequence)
+            let key = self.key(id)?;
+            let cuts = self.sealed_cuts(&segment, &key)?;
+            (key, segment.end, segment.first_sequence, cuts)
         };
         let header_len = frame::HEADER_LEN as u32;
         let in_bounds = position
             .offset
             .checked_add(header_len)
             .is_some_and(|behind| behind <= end);
-        if !in_bounds || !position.offset.is_multiple_of(8) {
+        // A frame that was cut off may still verify.
+        if !in_bounds || !position.offset.is_multiple_of(8) || cuts.hold(position.offset) {
             return Err(Error::NoRecord);
         }
         let wanted = (header_len, header_len);
@@ -306,7 +315,9 @@ impl<S: Storage> Log<'_, S> {
             (header.kind == Kind::Batch && position.matches(bytes)).then_some(header)
         })?;
         let header = header.ok_or(Error::NoRecord)?;
-        let sequence = first_sequence + u64::from(header.sequence_delta);
+        let sequence = first_sequence
+            .checked_add(u64::from(header.sequence_delta))
+            .ok_or_else(|| corrupt(id, position.offset, Reason::Sequence))?;
         let start = Start {
             base: key.base,
             incarnation: header.incarnation,

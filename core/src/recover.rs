@@ -388,10 +388,11 @@ impl<'w> Recovery<'w> {
                 if !in_bounds {
                     return Err(manifest);
                 }
-                let mut segments = self.room.segments.as_mut_slice().iter_mut();
-                match segments.find(|segment| segment.id == retained.id) {
-                    Some(segment) => *segment = retained,
-                    None => return Err(corrupt(retained.segment(), 0, Reason::Missing)),
+                let segments = self.room.segments.as_mut_slice();
+                let at = segments.partition_point(|segment| segment.id < retained.id);
+                match segments.get_mut(at) {
+                    Some(segment) if segment.id == retained.id => *segment = retained,
+                    _ => return Err(corrupt(retained.segment(), 0, Reason::Missing)),
                 }
             }
             Event::Void { void, listed: true } => match self.room.voids.push_listed(void) {

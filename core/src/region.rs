@@ -285,7 +285,8 @@ impl<'w> Region<'w> {
     pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
         let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
         let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
-        if !open || self.active.seal.is_some() || purpose == Purpose::User && !spare_in_hand {
+        let waits = purpose == Purpose::User && (!spare_in_hand || self.is_last_resort());
+        if !open || self.active.seal.is_some() || waits {
             return None;
         }
         let offset = self.layout.place(self.active.tail, payload_len, purpose)?;
@@ -370,7 +371,8 @@ impl<'w> Region<'w> {
 
     /// Creates the next spare, unless the storage had no room for it.
     fn create_step(&self) -> Result<Step, Refusal> {
-        if self.refused {
+        // The last id is never used: nothing could follow it.
+        if self.refused || self.next_id == u64::MAX {
             return Err(Refusal::Full);
         }
         Ok(Step::Create {
@@ -473,6 +475,7 @@ impl<'w> Region<'w> {
     }
 
     /// Whether the active segment was begun on that way out, and with user data could not be left again.
+    #[inline]
     fn is_last_resort(&self) -> bool {
         let manifest_len = self.active.manifest_end - self.layout.frames_start();
         manifest_len > self.layout.max_manifest_len()
@@ -527,7 +530,11 @@ impl<'w> Region<'w> {
                 }),
             };
         }
-        Ok(self.write(self.layout.frame_at(self.active.tail), Control::Seal))
+        match self.layout.place(self.active.tail, SealFacts::LEAST_LEN, Purpose::Seal) {
+            Some(offset) => Ok(self.write(offset, Control::Seal)),
+            // Another writer kept no reserve: the manifest states the end all the same.
+            None => self.open_successor(),
+        }
     }
 
     /// Makes sure of a second spare with room for a manifest, so that a torn manifest in the first one never leaves
@@ -753,7 +760,7 @@ impl<'w> Region<'w> {
     /// The id of a segment to create ahead.
     pub(crate) fn begin_create(&mut self) -> Option<SegmentId> {
         let begun = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
-        if !begun || self.creating || self.spares[1].is_some() {
+        if !begun || self.creating || self.spares[1].is_some() || self.next_id == u64::MAX {
             return None;
         }
         let id = SegmentId(self.next_id);

@@ -6,6 +6,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use crate::checksum::Checksum;
 use crate::error::Error;
@@ -61,6 +62,9 @@ pub struct Salvage {
     base: u32,
 }
 
+/// How many times its own length a segment's damaged payloads may cost.
+const PATIENCE: usize = 8;
+
 /// One segment in hand.
 struct Bytes<'a> {
     bytes: &'a [u8],
@@ -68,6 +72,8 @@ struct Bytes<'a> {
     erased: Option<u8>,
     binding: Binding,
     base: u32,
+    /// Bytes that payloads which do not verify may still cost.
+    patience: Cell<usize>,
 }
 
 impl Salvage {
@@ -93,6 +99,7 @@ impl Salvage {
             erased: header.geometry.erased(),
             binding: header.binding(self.checksum),
             base: self.base,
+            patience: Cell::new(bytes.len().saturating_mul(PATIENCE)),
         };
         if let Ok(manifest) = bytes.header(bytes.layout.frames_start())
             && manifest.kind == Kind::Manifest
@@ -159,7 +166,7 @@ impl Salvage {
                 at = cut.to;
             }
             let found = segment.next_frame(at);
-            let known_end = self.ends.get(&id).copied().unwrap_or(0);
+            let known_end = self.ends.get(&id).copied().unwrap_or(0).min(bytes.len() as u32);
             let end = found.unwrap_or_else(|| segment.dirty_end(at).max(known_end));
             if end > at {
                 visit(gap(at, end, segment.reason(at)));
@@ -174,7 +181,11 @@ impl Salvage {
                 continue;
             }
             let payload = segment.verified(found, Kind::Batch).unwrap_or_default();
-            let first = first_sequence.unwrap_or(1) + u64::from(header.sequence_delta);
+            let first = first_sequence.unwrap_or(1).checked_add(header.sequence_delta.into());
+            let Some(first) = first else {
+                visit(gap(found, at, Reason::Sequence));
+                continue;
+            };
             let entries = Entries::new(payload, first, header.with_epoch);
             for entry in entries.into_iter().flatten() {
                 match entry {
@@ -203,7 +214,14 @@ impl<'a> Bytes<'a> {
         let header = self.header(offset).ok().filter(|header| header.kind == kind)?;
         let rest = self.bytes.get(offset as usize + frame::HEADER_LEN..)?;
         let payload = rest.get(..header.payload_len as usize)?;
-        (self.binding.checksum().of(payload) == header.payload_crc).then_some(payload)
+        // Headers that verify in front of payloads that do not, all of them long: each would cost the rest of the
+        // segment. Damage alone costs its bytes once in each round.
+        let left = self.patience.get().checked_sub(payload.len())?;
+        if self.binding.checksum().of(payload) == header.payload_crc {
+            return Some(payload);
+        }
+        self.patience.set(left);
+        None
     }
 
     /// Whether a frame verifies at `offset`, payload and all.

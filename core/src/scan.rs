@@ -95,6 +95,10 @@ const LOOK_AHEAD_LEN: u32 = 64;
 /// The most bytes that a walk ever wants in one piece.
 pub(crate) const MAX_WANTED_LEN: usize = 64;
 
+/// How often a walk starts anew. Each time is a session that did not read what reads back now; beyond that the frames
+/// were made up, and would cost a walk each, or name a place that no walk comes by, again and again.
+const MAX_RESTARTS: u8 = 16;
+
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Header,
@@ -155,6 +159,7 @@ pub(crate) struct Scan {
     closed: bool,
     have_manifest: bool,
     cuts: Cuts,
+    restarts: u8,
     phase: Phase,
 }
 
@@ -176,6 +181,7 @@ impl Scan {
             closed: false,
             have_manifest: false,
             cuts: Cuts::default(),
+            restarts: 0,
             phase: Phase::Header,
         }
     }
@@ -388,9 +394,12 @@ impl Scan {
         if cut.from < self.layout.frames_start() || !self.cuts.push(cut) {
             return self.damaged(Reason::Resume);
         }
-        let cuts = self.cuts;
+        if self.restarts >= MAX_RESTARTS {
+            return self.damaged(Reason::Resume);
+        }
+        let (cuts, restarts) = (self.cuts, self.restarts + 1);
         *self = Self::new(self.binding, self.layout, self.erased, self.limit, self.base);
-        self.cuts = cuts;
+        (self.cuts, self.restarts) = (cuts, restarts);
         Some(Event::Restart)
     }
 

@@ -160,7 +160,8 @@ impl Snapshot {
         let binding = header.binding(self.checksum);
         let start = self.layout.frames_start();
         let manifest = decode_at(bytes, &binding, start, 0).filter(|header| header.kind == Kind::Manifest);
-        let Some(manifest) = manifest else {
+        let frames = manifest.and_then(|manifest| frame_behind(self.layout, start, &manifest, bytes.len()));
+        let (Some(manifest), Some(frames)) = (manifest, frames) else {
             return Err(corrupt(start, Reason::Manifest));
         };
         let mut reader = SegmentReader {
@@ -170,7 +171,7 @@ impl Snapshot {
             binding,
             base: manifest.incarnation,
             first_sequence: facts.first_sequence,
-            start: self.layout.frame_after(start, manifest.payload_len),
+            start: frames,
             frames_end: bytes.len(),
             cuts: self.active_cuts,
             footer: None,
@@ -191,6 +192,13 @@ impl Snapshot {
 fn decode_at(bytes: &[u8], binding: &Binding, offset: u32, base: u32) -> Option<Header> {
     let bytes = bytes.get(offset as usize..)?.first_chunk()?;
     Header::decode(bytes, binding, offset, base).ok()
+}
+
+/// Where the frame behind one that must end before `end` may start.
+#[inline]
+fn frame_behind(layout: Layout, offset: u32, header: &Header, end: usize) -> Option<u32> {
+    let room = end.checked_sub(offset as usize + frame::HEADER_LEN)?;
+    (header.payload_len as usize <= room).then(|| layout.frame_after(offset, header.payload_len))
 }
 
 /// Reads the frames of one segment from bytes in memory.
@@ -275,7 +283,7 @@ impl<'a> SegmentReader<'a> {
         let starts = (0..BLOCKS).filter_map(|block| footer.block_start(block));
         for start in starts {
             match decode_at(self.bytes, &self.binding, start, self.base) {
-                Some(header) if self.first_sequence + u64::from(header.sequence_delta) <= sequence => {
+                Some(header) if self.first_sequence.saturating_add(header.sequence_delta.into()) <= sequence => {
                     frames.offset = start;
                 }
                 _ => break,
@@ -284,9 +292,10 @@ impl<'a> SegmentReader<'a> {
         frames
     }
 
-    /// The frame that a position names; `None` where it is of another log.
+    /// The frame that a position names; `None` where it is of another log, or was cut off.
     #[must_use]
     pub fn frame_at(&self, position: &Position) -> Option<Result<Frame<'a>, Corruption>> {
+        (!self.cuts.hold(position.offset)).then_some(())?;
         let header_bytes = self.bytes.get(position.offset as usize..)?;
         let header = decode_at(self.bytes, &self.binding, position.offset, self.base)?;
         (header.kind == Kind::Batch && position.matches(header_bytes)).then_some(())?;
@@ -373,9 +382,11 @@ impl<'a> Frames<'a> {
         }
         let next = block + ahead.trailing_zeros();
         let start = self.reader.footer.and_then(|footer| footer.block_start(next as usize));
-        match start.filter(|_| ahead != 0) {
-            Some(start) => self.offset = start,
-            None => self.offset = self.reader.bytes.len() as u32,
+        match start {
+            _ if ahead == 0 => self.offset = self.reader.bytes.len() as u32,
+            Some(start) if start > self.offset => self.offset = start,
+            // An index that leads back, or nowhere, is not believed: frame by frame then.
+            _ => self.blocks = u64::MAX,
         }
         ahead != 0
     }
@@ -420,7 +431,7 @@ impl<'a> Frames<'a> {
             let at = reader.bytes.get(offset as usize..);
             let (head, rest) = at.and_then(<[u8]>::split_first_chunk).ok_or(Reason::FrameHeader)?;
             let header = Header::decode(head, &reader.binding, offset, reader.base).map_err(|_| Reason::FrameHeader)?;
-            let next = reader.layout.frame_after(offset, header.payload_len);
+            let next = frame_behind(reader.layout, offset, &header, reader.bytes.len()).ok_or(Reason::FrameLength)?;
             if header.kind != Kind::Batch {
                 self.offset = if header.kind == Kind::Seal {
                     reader.bytes.len() as u32
@@ -429,7 +440,10 @@ impl<'a> Frames<'a> {
                 };
                 continue;
             }
-            let first_sequence = reader.first_sequence + u64::from(header.sequence_delta);
+            let first_sequence = reader
+                .first_sequence
+                .checked_add(header.sequence_delta.into())
+                .ok_or(Reason::Sequence)?;
             let payload = rest.get(..header.payload_len as usize).ok_or(Reason::FrameLength)?;
             if reader.binding.checksum().of(payload) != header.payload_crc {
                 return Err(Reason::Payload);

@@ -22,11 +22,15 @@ pub(crate) fn covers(voids: &[Void], table: u64, sequence: u64) -> bool {
     if voids.is_empty() {
         return false;
     }
+    holding(voids, table, sequence).is_some()
+}
+
+/// The one of the sorted, disjoint ranges that holds `sequence` of `table`.
+#[inline]
+fn holding(voids: &[Void], table: u64, sequence: u64) -> Option<&Void> {
     let behind = voids.partition_point(|void| (void.table, void.from) <= (table, sequence));
-    behind
-        .checked_sub(1)
-        .and_then(|at| voids.get(at))
-        .is_some_and(|void| void.table == table && sequence <= void.to)
+    let void = voids.get(behind.checked_sub(1)?)?;
+    (void.table == table && sequence <= void.to).then_some(void)
 }
 
 /// How much of `first..=last` of `table` is dead.
@@ -41,16 +45,10 @@ pub(crate) enum Cover {
 }
 
 pub(crate) fn cover(voids: &[Void], table: u64, first: u64, last: u64) -> Cover {
-    let dead = |sequence| covers(voids, table, sequence);
-    let whole = voids
-        .iter()
-        .any(|void| void.table == table && void.from <= first && last <= void.to);
-    if whole {
-        Cover::All
-    } else if dead(first) && dead(last) {
-        Cover::Ends
-    } else {
-        Cover::Alive
+    match holding(voids, table, first) {
+        Some(void) if last <= void.to => Cover::All,
+        Some(_) if covers(voids, table, last) => Cover::Ends,
+        _ => Cover::Alive,
     }
 }
 
@@ -103,6 +101,9 @@ impl<'w> Voids<'w> {
         }
         if let Some(slot) = self.list.as_mut_slice().get_mut(merge.at) {
             *slot = merge.merged;
+        }
+        if merge.swallowed == 1 {
+            return true;
         }
         let (mut index, gone) = (0, merge.at + 1..merge.at + merge.swallowed);
         self.list.retain(|_| {
