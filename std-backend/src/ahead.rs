@@ -15,6 +15,9 @@ const MAX_AHEAD: u32 = 16 << 20;
 /// Space that is claimed in one step: short, for an appender may have to wait for it.
 const STEP: u32 = 256 << 10;
 
+/// Steps after which others get their turn.
+const STEPS_IN_A_ROW: u32 = 16;
+
 /// Written bytes behind which write-back is started, so that the sync of a rotation finds little left to do.
 const WRITE_BACK: u32 = 4 << 20;
 
@@ -103,22 +106,28 @@ fn place(log: &Log<'static, Store>, mark: Mark) -> u64 {
 
 impl Shared {
     /// Creates the next segment, claims space ahead of the appender and starts write-back behind it. Holds the log
-    /// only to look at it, so that appends go on meanwhile.
-    pub(crate) fn prepare(&self) {
+    /// only to look at it, so that appends go on meanwhile. True: there is more to do, but others wait for the thread,
+    /// and where many append this could keep it for ever.
+    pub(crate) fn prepare(&self) -> bool {
         self.preparing.store(false, Ordering::Release);
         let _ahead = self.ahead();
         if self.is_closed() {
-            return;
+            return false;
         }
         let mut started = Mark {
             segment: SegmentId(0),
             end: 0,
         };
         let mut files = self.files.clone();
+        let mut steps = 0;
         loop {
+            if steps >= STEPS_IN_A_ROW && self.worker().is_wanted() {
+                return true;
+            }
+            steps += 1;
             let mut log = self.log();
             if self.is_closed() || log.poisoned().is_some() {
-                return;
+                return false;
             }
             if log.wants_spare()
                 && let Some((id, header)) = log.begin_create()
@@ -127,16 +136,16 @@ impl Shared {
                 if self.create_ahead(id, &header) {
                     continue;
                 }
-                return;
+                return false;
             }
             let task = log.ahead.task(&log, started);
             drop(log);
             match task {
-                None => return,
+                None => return false,
                 Some(Task::Claim { to, bulk }) => {
                     // No room now is no failure: an append that needs it will say so.
                     if files.claim_ahead(to, bulk).is_err() {
-                        return;
+                        return false;
                     }
                     self.log().claimed_ahead(to);
                 }

@@ -2,6 +2,7 @@
 //! the caller's.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -267,11 +268,12 @@ impl Drop for Leading<'_> {
 }
 
 impl Notify {
+    /// A panic in what the user gave ends here: others wait to be told, and the background thread has to go on.
     fn tell(self, result: Result<()>) {
-        match self {
+        let _ = catch_unwind(AssertUnwindSafe(|| match self {
             Self::Waker(waker) => waker.wake(),
             Self::Callback(callback) => callback(result),
-        }
+        }));
     }
 }
 

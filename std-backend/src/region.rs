@@ -275,8 +275,12 @@ impl Shared {
     /// One sync of what is written now, outside the append lock.
     pub(crate) fn sync_once(&self) -> Result<Progress> {
         let mut log = self.log();
-        let mark = log.begin_sync().map_err(|error| self.error(error))?;
         let through = log.last_sequence();
+        let mark = match log.begin_sync() {
+            // A close was faster, and made all of it durable: who waits has what it waits for.
+            Err(walstone_core::Error::Closed) if log.durable_mark() >= log.written_mark() => None,
+            begun => begun.map_err(|error| self.error(error))?,
+        };
         let synced = match mark {
             None => None,
             Some(mark) => {
@@ -384,7 +388,7 @@ impl Shared {
         }
     }
 
-    fn prepare_soon(self: &Arc<Self>) {
+    pub(crate) fn prepare_soon(self: &Arc<Self>) {
         // Most calls come while it is queued; a load does not take the line from the worker.
         if !self.preparing.load(Ordering::Relaxed) && !self.preparing.swap(true, Ordering::AcqRel) {
             self.worker.push(Job::Prepare(Arc::downgrade(self)));

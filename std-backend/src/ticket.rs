@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use walstone_core::Mark;
 
@@ -23,6 +23,8 @@ pub struct Ticket {
     appended: Appended,
     /// `None`: resolved when it was made.
     mark: Option<Mark>,
+    /// Who is told already, so that polling again and again leaves no more behind.
+    polled_by: Option<Waker>,
 }
 
 impl Ticket {
@@ -31,6 +33,7 @@ impl Ticket {
             region: region.clone(),
             appended,
             mark: Some(mark).filter(|_| durability == Durability::Durable),
+            polled_by: None,
         }
     }
 
@@ -62,7 +65,8 @@ impl Ticket {
     }
 
     /// Calls `tell` when it is resolved, from the thread that resolves it: from this one where it is already. Keep
-    /// it short; it must not call the log. Until then the log stays open, whatever handles are dropped.
+    /// it short; it must not call the log. A panic in it is reported by the panic hook and goes no further. Until then
+    /// the log stays open, whatever handles are dropped.
     pub fn on_complete(self, tell: impl FnOnce(Result<Appended>) + Send + 'static) {
         let appended = self.appended;
         let Some(mark) = self.mark else {
@@ -89,12 +93,16 @@ impl Ticket {
 impl Future for Ticket {
     type Output = Result<Appended>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(resolved) = self.check() {
             return Poll::Ready(resolved);
         }
-        if let Some(mark) = self.mark {
-            self.notify(mark, Notify::Waker(context.waker().clone()));
+        let waker = context.waker();
+        if let Some(mark) = self.mark
+            && !self.polled_by.as_ref().is_some_and(|told| told.will_wake(waker))
+        {
+            self.polled_by = Some(waker.clone());
+            self.notify(mark, Notify::Waker(waker.clone()));
         }
         // A sync that ended in between has woken the task.
         Poll::Pending

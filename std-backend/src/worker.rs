@@ -80,6 +80,12 @@ impl Worker {
         self.pushed.notify_one();
     }
 
+    /// Whether somebody waits for the thread, or may soon.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let state = self.state();
+        !state.jobs.is_empty() || !state.watched.is_empty() || state.unseen || state.stopped
+    }
+
     /// Syncs the regions whose interval has passed.
     pub(crate) fn tick(&self) {
         if self.look().is_some() {
@@ -170,8 +176,10 @@ impl Job {
                 }
             }
             Self::Prepare(region) => {
-                if let Some(region) = region.upgrade() {
-                    region.prepare();
+                if let Some(region) = region.upgrade()
+                    && region.prepare()
+                {
+                    region.prepare_soon();
                 }
             }
             Self::Watch(_) => {}

@@ -162,7 +162,22 @@ impl SegmentFile {
 
     /// The file is removed: closes it; what is lent stays mapped.
     pub(crate) fn removed(&self, ground: &Ground) {
-        let mut state = self.lock();
+        self.give_up(ground, self.lock());
+    }
+
+    /// Takes the name away, unless the file is removed already: with the state locked, so that the directory cannot
+    /// be removed and made anew in between, with another file of this name.
+    pub(crate) fn remove(&self, ground: &Ground, unlink: impl FnOnce() -> io::Result<()>) -> Result<(), FileError> {
+        let state = self.lock();
+        if self.is_gone() {
+            return Err(self.error(Doing::Remove, Cause::Removed));
+        }
+        unlink().map_err(self.io(Doing::Remove))?;
+        self.give_up(ground, state);
+        Ok(())
+    }
+
+    fn give_up(&self, ground: &Ground, mut state: MutexGuard<'_, State>) {
         self.gone.store(true, Ordering::Release);
         state.dirty = false;
         ground.cache.leave(self);

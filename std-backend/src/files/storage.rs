@@ -426,12 +426,11 @@ impl Storage for MapStorage {
         let path = segment.path();
         let io = |error| FileError::io(Doing::Remove, &path, error);
         let seam = &self.region.ground.seam;
-        match seam.unlink(&path) {
+        segment.remove(&self.region.ground, || match seam.unlink(&path) {
             // An earlier try got as far as this.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => result.map_err(io)?,
-        }
-        segment.removed(&self.region.ground);
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        })?;
         self.region.table().remove(&id);
         self.current = None;
         seam.sync_dir(&self.dir()).map_err(io)

@@ -200,3 +200,51 @@ fn closing_resolves_what_is_pending() {
     });
     assert_eq!(told.recv_timeout(PATIENCE).unwrap().unwrap().last, 2);
 }
+
+/// Else a callback that panics would leave others waiting for ever, and the log without its background thread.
+#[test]
+fn a_callback_that_panics_harms_nobody_else() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    region.append(1, b"begin").unwrap();
+    let (tell, told) = mpsc::channel();
+    for _ in 0..2 {
+        root.watch.hold_syncs("/7/seg_");
+        for at in 0..4 {
+            let tell = tell.clone();
+            submit(&region).on_complete(move |resolved| {
+                assert!(at != 0, "of the user");
+                tell.send(resolved.map(drop)).unwrap();
+            });
+        }
+        root.watch.release();
+        for _ in 1..4 {
+            told.recv_timeout(PATIENCE).unwrap().unwrap();
+        }
+    }
+    submit(&region).wait().unwrap();
+}
+
+#[test]
+fn polling_again_leaves_one_waker_behind() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    region.append(1, b"begin").unwrap();
+    root.watch.hold_syncs("/7/seg_");
+    let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&unpark));
+    let mut ticket = pin!(submit(&region));
+    for _ in 0..100 {
+        assert!(ticket.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    root.watch.release();
+    region.sync().unwrap();
+    let Poll::Ready(resolved) = ticket.as_mut().poll(&mut Context::from_waker(&waker)) else {
+        panic!("not resolved");
+    };
+    resolved.unwrap();
+    wal.close().unwrap();
+    assert_eq!(unpark.1.load(Ordering::SeqCst), 1);
+}

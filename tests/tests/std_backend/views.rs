@@ -1,6 +1,11 @@
 //! Snapshots: stable, lent from maps, and keeping what they may read.
 
-use walstone::{Durability, Error, Position, Region, View};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{io, thread};
+
+use walstone::seam::{Call, Observer, Verdict};
+use walstone::{Durability, Error, Position, Region, View, Wal};
 
 use crate::root::{Root, row, rows, scan, value};
 
@@ -169,4 +174,54 @@ fn a_view_that_begins_during_a_reclaim_reads_all() {
             reclaim.join().unwrap().unwrap();
         });
     }
+}
+
+/// Makes region 7 anew when a file is about to be removed from it.
+#[derive(Default)]
+struct Renew {
+    armed: Mutex<Option<Wal>>,
+    under_way: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Observer for Renew {
+    fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
+        if matches!(call, Call::Unlink { .. })
+            && let Some(wal) = self.armed.lock().unwrap().take()
+        {
+            let renewing = thread::spawn(move || {
+                wal.remove_region(7).unwrap();
+                wal.create_region(7).unwrap().append(1, b"anew").unwrap();
+            });
+            // It may have to wait for the removal.
+            for _ in 0..20 {
+                if !renewing.is_finished() {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+            *self.under_way.lock().unwrap() = Some(renewing);
+        }
+        Ok(Verdict::Proceed)
+    }
+}
+
+/// The segments of a region that is made anew have the names of those before them.
+#[test]
+fn a_view_that_gives_up_a_segment_leaves_a_new_region_alone() {
+    let root = Root::new();
+    let renew = Arc::new(Renew::default());
+    let wal = root.open_with(root.options().observer(renew.clone())).unwrap();
+    let region = wal.create_region(7).unwrap();
+    for sequence in 1..=40 {
+        region.append(1, &value(sequence, 200)).unwrap();
+    }
+    let view = region.view().unwrap();
+    region.delete_up_to(1, 40).unwrap();
+    region.reclaim().unwrap();
+    *renew.armed.lock().unwrap() = Some(wal.clone());
+    drop(view);
+    renew.under_way.lock().unwrap().take().unwrap().join().unwrap();
+    wal.close().unwrap();
+    drop((region, wal));
+    let wal = root.open();
+    assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
 }
