@@ -90,12 +90,13 @@ impl Ahead {
         if tail.end.saturating_sub(behind.max(durable)) > WRITE_BACK {
             return Some(Task::WriteBack { to: tail });
         }
+        // Space for data is worth nothing without a segment to go on in, and may be the last that this one could have.
+        let spare = spare.filter(|claimed| claimed.end > 0)?;
         let wanted = tail.end.saturating_add(distance).min(len);
         if active.end < wanted {
             return Some(claim(active, wanted));
         }
-        let spare = spare.filter(|claimed| tail.end > len / 2 && claimed.end > 0 && claimed.end < distance)?;
-        Some(claim(spare, distance))
+        (tail.end > len / 2 && spare.end < distance).then(|| claim(spare, distance))
     }
 }
 

@@ -210,11 +210,20 @@ impl Shared {
     /// Runs one operation on the log and publishes what it did.
     fn with_log<T>(
         self: &Arc<Self>,
-        operation: impl FnOnce(&mut Log<'static, Store>) -> Result<T, walstone_core::Error<FileError>>,
+        mut operation: impl FnMut(&mut Log<'static, Store>) -> Result<T, walstone_core::Error<FileError>>,
     ) -> Result<T> {
         self.check_process()?;
         let mut log = self.log();
-        let result = operation(&mut log);
+        let mut result = operation(&mut log);
+        if matches!(result, Err(walstone_core::Error::Full)) {
+            // The space of removed segments is free once nobody maps them: neither this handle, which read them last,
+            // nor the background thread.
+            log.log.storage_mut().end_reading();
+            drop(log);
+            drop(self.ahead());
+            log = self.log();
+            result = operation(&mut log);
+        }
         self.publish(&mut log);
         let poisoned = log.poisoned();
         let wants = log.ahead.is_short(&log) || log.wants_spare();
@@ -236,7 +245,9 @@ impl Shared {
 
     pub(crate) fn append_with(
         self: &Arc<Self>,
-        operation: impl FnOnce(&mut Log<'static, Store>) -> Result<walstone_core::Appended, walstone_core::Error<FileError>>,
+        mut operation: impl FnMut(
+            &mut Log<'static, Store>,
+        ) -> Result<walstone_core::Appended, walstone_core::Error<FileError>>,
     ) -> Result<(Appended, Mark)> {
         let appended = self.with_log(|log| {
             let appended = operation(log)?;
@@ -257,7 +268,7 @@ impl Shared {
     fn append(
         self: &Arc<Self>,
         durability: Durability,
-        operation: impl FnOnce(&mut Log<'static, Store>) -> Result<walstone_core::Appended, walstone_core::Error<FileError>>,
+        operation: impl FnMut(&mut Log<'static, Store>) -> Result<walstone_core::Appended, walstone_core::Error<FileError>>,
     ) -> Result<Appended> {
         let (appended, mark) = self.append_with(operation)?;
         match durability {
@@ -298,7 +309,11 @@ impl Shared {
                 Some(mark)
             }
         };
-        while log.remove_one() {}
+        if log.remove_one() {
+            while log.remove_one() {}
+            // What was read last may be a segment that is gone; its space is free once nobody maps it.
+            log.log.storage_mut().end_reading();
+        }
         self.publish(&mut log);
         Ok(Progress {
             durable: log.durable_mark().max(synced.unwrap_or(log.durable_mark())),

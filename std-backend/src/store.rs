@@ -73,6 +73,8 @@ struct State {
     waiting: Vec<SegmentId>,
     /// Removed, and perhaps still named by the facts that views begin with.
     removed: Vec<SegmentId>,
+    /// Waiting since an operation that is under way: the facts that views begin with still name them.
+    unpublished: Vec<SegmentId>,
 }
 
 impl Readers {
@@ -100,7 +102,9 @@ impl Readers {
         // Both this and removal are done with the log locked.
         if self.any_removed.load(Ordering::Relaxed) {
             self.any_removed.store(false, Ordering::Relaxed);
-            self.state().removed.clear();
+            let mut state = self.state();
+            state.removed.clear();
+            state.unpublished.clear();
         }
     }
 
@@ -109,8 +113,12 @@ impl Readers {
         let mut state = self.state();
         state.views.remove(&number);
         let State { views, waiting, .. } = &mut *state;
-        let (kept, free) = waiting.iter().partition(|id| is_read(views, **id));
+        let (kept, free): (_, Vec<SegmentId>) = waiting.iter().partition(|id| is_read(views, **id));
         *waiting = kept;
+        // No view may begin with facts that still name one of them.
+        let unpublished = free.iter().filter(|id| state.unpublished.contains(id)).copied();
+        let unpublished: Vec<_> = unpublished.collect();
+        state.removed.extend(unpublished);
         free
     }
 
@@ -126,10 +134,11 @@ impl Readers {
         let read = is_read(&state.views, id);
         if !read {
             state.removed.push(id);
-            self.any_removed.store(true, Ordering::Relaxed);
         } else if !state.waiting.contains(&id) {
             state.waiting.push(id);
+            state.unpublished.push(id);
         }
+        self.any_removed.store(true, Ordering::Relaxed);
         read
     }
 }
@@ -214,5 +223,31 @@ impl Storage for Store {
 
     fn release(&mut self, slot: u32) -> Result<(), FileError> {
         self.files.release(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Readers, SegmentId};
+
+    const OLD: (SegmentId, SegmentId) = (SegmentId(1), SegmentId(3));
+    const NEW: (SegmentId, SegmentId) = (SegmentId(2), SegmentId(3));
+
+    /// A segment was given up while a view read it, and went with that view before newer facts were published; a
+    /// view that began in between looked for it in vain.
+    #[test]
+    fn no_view_begins_with_a_segment_that_another_view_took_along() {
+        let readers = Readers::default();
+        let (first, ()) = readers.begin(|| (OLD, ())).unwrap();
+        assert!(readers.defer(SegmentId(1)), "the view keeps it");
+        assert_eq!(readers.end(first), [SegmentId(1)]);
+        assert!(readers.begin(|| (OLD, ())).is_none(), "the facts are overtaken");
+        readers.published();
+        assert!(readers.begin(|| (NEW, ())).is_some());
+        // What was published before its view ends goes without a word.
+        let (second, ()) = readers.begin(|| (NEW, ())).unwrap();
+        assert!(readers.defer(SegmentId(2)));
+        readers.published();
+        assert_eq!(readers.end(second), [SegmentId(0); 0], "the other view keeps it");
     }
 }

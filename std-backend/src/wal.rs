@@ -412,7 +412,7 @@ fn engine_options(options: &Options, region: u64) -> walstone_core::Options {
 }
 
 /// How often a reader without the lock looks again before it calls damage damage.
-const LOOKS: usize = 5;
+const LOOKS: u64 = 40;
 
 fn open_region(
     root: &Root,
@@ -428,7 +428,10 @@ fn open_region(
         look += 1;
         foreign.truncate(known);
         match try_open_region(root, options, worker, region, read_only, foreign) {
-            Err(Error::Corrupt { .. } | Error::Storage(_)) if read_only && look < LOOKS => std::thread::yield_now(),
+            Err(Error::Corrupt { .. } | Error::Storage(_)) if read_only && look < LOOKS => {
+                // Beside a busy writer a segment may go between the listing and the look.
+                std::thread::sleep(std::time::Duration::from_micros(100 * look));
+            }
             result => return result,
         }
     }
