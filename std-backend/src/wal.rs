@@ -493,7 +493,11 @@ fn stored_geometry(root: &Root, region: u64, segments: &[SegmentId]) -> Result<O
     let mut of_file = None;
     for &id in segments {
         let mut buf = [0; walstone_core::segment::header::HEADER_LEN];
-        let (bytes, len) = root.read_header(region, id, &mut buf)?;
+        let (bytes, len) = match root.read_header(region, id, &mut buf) {
+            // Reclaimed by a writer since the listing.
+            Err(error) if error.is_not_found() => continue,
+            read => read?,
+        };
         if let Ok(header) = Header::decode(bytes, HARDWARE) {
             return Ok(Some(header.geometry));
         }

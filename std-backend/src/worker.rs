@@ -28,6 +28,8 @@ pub(crate) enum Job {
 pub(crate) struct Worker {
     state: Mutex<State>,
     pushed: Condvar,
+    /// One looks at the watched regions at a time: who looks beside another would find none.
+    looking: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -97,6 +99,7 @@ impl Worker {
 
     /// As [`Worker::tick`]; how long until the next interval has passed.
     fn look(&self) -> Option<Duration> {
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let watched = {
             let mut state = self.state();
             state.unseen = false;

@@ -336,7 +336,11 @@ pub fn is_version_0(seam: &Seam, root: &Path) -> Result<bool, FileError> {
             }
             let path = dir.join(&entry.name);
             let io = |error| FileError::io(Doing::Read, &path, error);
-            let file = seam.open(&path, false).map_err(io)?;
+            let file = match seam.open(&path, false) {
+                // Reclaimed by a writer since the listing.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(io)?,
+            };
             let mut start = [0; VERSION_0.len()];
             let read = seam.read_at(&file, 0, &mut start).map_err(io)?;
             if read == start.len() && start == *VERSION_0 {
