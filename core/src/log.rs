@@ -132,6 +132,16 @@ impl<'w, S: Storage> Log<'w, S> {
         let (room, mut buffer) = Room::new(capacity, Layout::new(geometry));
         let mut recovery = Recovery::new(options, geometry, room, read_only);
         drive(&mut storage, buffer.whole(), &mut recovery)?;
+        Self::recovered(storage, buffer, recovery, read_only)
+    }
+
+    fn recovered(
+        storage: S,
+        buffer: Buffer<'w>,
+        recovery: Recovery<'w>,
+        read_only: bool,
+    ) -> Result<Self, Error<S::Error>> {
+        let geometry = storage.geometry();
         let (region, report) = recovery.finish().map_err(|failure| failed(failure, geometry))?;
         Ok(Self {
             region,
@@ -176,15 +186,7 @@ impl<'w, S: Storage> Log<'w, S> {
             if only_new {
                 return Err(Error::RegionExists);
             }
-            let (region, report) = recovery.finish().map_err(|failure| failed(failure, geometry))?;
-            return Ok(Self {
-                region,
-                storage,
-                buffer,
-                report,
-                read_only: false,
-                closed: false,
-            });
+            return Self::recovered(storage, buffer, recovery, false);
         }
         // What is there was never a region: an interrupted create left it.
         let (room, first) = recovery.into_room();

@@ -72,16 +72,7 @@ impl Wal {
     /// [`Error::Locked`], [`Error::NotADirectory`], [`Error::Version0`]: nothing was changed. [`Error::Storage`].
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let path = path.as_ref();
-        if path.exists() && !path.is_dir() {
-            return Err(Error::NotADirectory {
-                path: path.to_path_buf(),
-            });
-        }
-        if is_version_0(&options.seam, path)? {
-            return Err(Error::Version0 {
-                path: path.to_path_buf(),
-            });
-        }
+        check_root(path, &options)?;
         let root = Root::open(options.seam.clone(), path, options.max_open_segments)?;
         Self::with_root(root, options, false)
     }
@@ -93,16 +84,7 @@ impl Wal {
     /// [`Error::NotADirectory`]; [`Error::Version0`]; [`Error::Storage`].
     pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let path = path.as_ref();
-        if path.exists() && !path.is_dir() {
-            return Err(Error::NotADirectory {
-                path: path.to_path_buf(),
-            });
-        }
-        if is_version_0(&options.seam, path)? {
-            return Err(Error::Version0 {
-                path: path.to_path_buf(),
-            });
-        }
+        check_root(path, &options)?;
         let root = Root::open_read_only(options.seam.clone(), path, options.max_open_segments)?;
         Self::with_root(root, options, true)
     }
@@ -402,6 +384,18 @@ impl Inner {
         })?;
         Ok(Shared::new(region, log, files, readers, options, &self.lifeline.0))
     }
+}
+
+/// Refuses what is no root of this version, before anything is made.
+fn check_root(path: &Path, options: &Options) -> Result<()> {
+    let path_buf = || path.to_path_buf();
+    if path.exists() && !path.is_dir() {
+        return Err(Error::NotADirectory { path: path_buf() });
+    }
+    if is_version_0(&options.seam, path)? {
+        return Err(Error::Version0 { path: path_buf() });
+    }
+    Ok(())
 }
 
 fn engine_options(options: &Options, region: u64) -> walstone_core::Options {
