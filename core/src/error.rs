@@ -1,5 +1,6 @@
 //! Why the log refuses, in one type over the storage's own error.
 
+use core::convert::Infallible;
 use core::fmt;
 
 use crate::geometry::Geometry;
@@ -92,6 +93,16 @@ pub enum Error<E> {
     Closed,
     /// The position is of another log, or its record was deleted or reclaimed.
     NoRecord,
+}
+
+/// An error that no storage had a part in.
+pub(crate) type Refusal = Error<Infallible>;
+
+impl Refusal {
+    /// The same error, beside those of a storage.
+    pub(crate) fn on<E>(self) -> Error<E> {
+        self.map_storage(|never| match never {})
+    }
 }
 
 impl<E: StorageError> From<E> for Error<E> {

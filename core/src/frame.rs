@@ -146,6 +146,11 @@ impl Binding {
     }
 }
 
+/// The length of the payload that an encoded header states.
+pub(crate) fn payload_len(header: &[u8]) -> u32 {
+    wire::u32_at(header, field::PAYLOAD_LEN).unwrap_or_default()
+}
+
 impl Header {
     /// The bytes of this header at `offset`.
     #[must_use]

@@ -9,94 +9,12 @@ use crate::frame::{self, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::log::Log;
 use crate::media::{self, Key, Walk, corrupt};
+use crate::position::Position;
 use crate::record::Record;
 use crate::report::Reason;
 use crate::scan::{End, Event, Limit, RecordAt, Scan, Start};
 use crate::storage::Storage;
 use crate::voids;
-use crate::wire;
-
-/// Where a record stands: plain data, valid after reopening. One of another log, or of a record that was deleted or
-/// reclaimed, is refused; it never leads to other bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Position {
-    pub(crate) segment: u64,
-    pub(crate) offset: u32,
-    pub(crate) record: u32,
-    /// The checksum of the frame's header, which binds it to its log.
-    pub(crate) check: u32,
-}
-
-impl Position {
-    /// Bytes of a stored position.
-    pub const LEN: usize = 20;
-
-    #[inline]
-    pub(crate) fn of(segment: SegmentId, offset: u32, header: &[u8; frame::HEADER_LEN]) -> Self {
-        Self {
-            segment: segment.0,
-            offset,
-            record: 0,
-            check: wire::u32_at(header, 20..24).unwrap_or_default(),
-        }
-    }
-
-    /// The segment it stands in.
-    #[must_use]
-    pub const fn segment(&self) -> SegmentId {
-        SegmentId(self.segment)
-    }
-
-    /// Where its frame starts, in bytes from the start of the segment.
-    #[must_use]
-    pub const fn offset(&self) -> u32 {
-        self.offset
-    }
-
-    /// Which record of the frame it is, from 0.
-    #[must_use]
-    pub const fn record(&self) -> u32 {
-        self.record
-    }
-
-    /// The `n`-th record behind this one in the same batch.
-    #[must_use]
-    pub const fn plus(self, n: u32) -> Self {
-        Self {
-            record: self.record.saturating_add(n),
-            ..self
-        }
-    }
-
-    /// The position as bytes, for storing.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; Self::LEN] {
-        let mut out = [0; Self::LEN];
-        wire::put(&mut out, 0..8, &self.segment.to_le_bytes());
-        wire::put(&mut out, 8..12, &self.offset.to_le_bytes());
-        wire::put(&mut out, 12..16, &self.record.to_le_bytes());
-        wire::put(&mut out, 16..20, &self.check.to_le_bytes());
-        out
-    }
-
-    /// The position that was stored. Any bytes are taken; a wrong one is refused when it is read.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        let word = |range| wire::u32_at(&bytes, range).unwrap_or_default();
-        Self {
-            segment: wire::u64_at(&bytes, 0..8).unwrap_or_default(),
-            offset: word(8..12),
-            record: word(12..16),
-            check: word(16..20),
-        }
-    }
-
-    /// Whether `header`, read at its place, is the one it was made from.
-    pub(crate) fn matches(&self, header: &[u8]) -> bool {
-        wire::u32_at(header, 20..24) == Some(self.check)
-    }
-}
 
 /// Live records, by rising sequence. Lends each until the next is asked for.
 #[derive(Debug)]
@@ -148,7 +66,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     }
 
     fn lend(&mut self, id: SegmentId, record: RecordAt) -> Result<Record<'_>, Error<S::Error>> {
-        let (storage, buffer) = (&mut self.log.storage, self.log.buffer.whole());
+        let (storage, buffer) = (&mut self.log.storage, self.log.engine.buffer.whole());
         let value = match &mut self.walk {
             Some(walk) => walk.value(storage, buffer, record.value, record.value_len)?,
             None => media::read_whole(storage, buffer, id, record.value, record.value_len)?,
@@ -162,7 +80,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 return Ok(None);
             }
             let Some(walk) = &mut self.walk else { continue };
-            match walk.next(&mut self.log.storage, self.log.buffer.whole())? {
+            match walk.next(&mut self.log.storage, self.log.engine.buffer.whole())? {
                 Event::Record(record) => {
                     if record.sequence > self.to {
                         self.done = true;
@@ -170,7 +88,8 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                         return Ok(None);
                     }
                     let wanted = record.sequence >= self.from && self.table.is_none_or(|table| table == record.table);
-                    if wanted && !voids::covers(self.log.region.voids.as_slice(), record.table, record.sequence) {
+                    if wanted && !voids::covers(self.log.engine.region.voids.as_slice(), record.table, record.sequence)
+                    {
                         return Ok(Some((walk.id, record)));
                     }
                 }
@@ -185,7 +104,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     /// Begins the walk over the next segment that may hold what is wanted.
     fn open_next(&mut self) -> Result<bool, Error<S::Error>> {
         while !self.done {
-            let region = &self.log.region;
+            let region = &self.log.engine.region;
             let mut listed = region.listed().filter(|segment| segment.id >= self.segment);
             let Some(segment) = listed.next().copied() else {
                 self.done = true;
@@ -221,7 +140,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
         let wanted = self.table;
         let found = media::with_footer(
             &mut self.log.storage,
-            self.log.buffer.whole(),
+            self.log.engine.buffer.whole(),
             segment,
             &key,
             |footer| {
@@ -234,7 +153,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
             Some(None) => return Ok(None),
             None => self.log.cuts(segment, &key),
         };
-        Ok(Some(walk_of(&self.log.region, segment, &key, cuts)))
+        Ok(Some(walk_of(&self.log.engine.region, segment, &key, cuts)))
     }
 }
 
@@ -250,29 +169,42 @@ fn as_record(record: RecordAt, value: &[u8]) -> Record<'_> {
 }
 
 fn active_walk<S>(log: &Log<'_, S>) -> Walk {
-    let active = &log.region.active;
+    let active = &log.engine.region.active;
     let key = Key {
         binding: active.binding,
         base: active.base,
     };
     let end = active.seal.map_or(active.tail, |(_, end)| end);
     let whole = Retained::new(active.id.0, active.first_sequence, end, 0);
-    walk_of(&log.region, &whole, &key, active.cuts)
+    walk_of(&log.engine.region, &whole, &key, active.cuts)
 }
 
 impl<S: Storage> Log<'_, S> {
     fn key(&mut self, id: SegmentId) -> Result<Key, Error<S::Error>> {
-        let frames_start = self.region.layout.frames_start();
-        let checksum = self.region.checksum;
-        media::key(&mut self.storage, self.buffer.whole(), id, checksum, frames_start)
+        let frames_start = self.engine.region.layout.frames_start();
+        let checksum = self.engine.region.checksum;
+        media::key(
+            &mut self.storage,
+            self.engine.buffer.whole(),
+            id,
+            checksum,
+            frames_start,
+        )
     }
 
     fn cuts(&mut self, segment: &Retained, key: &Key) -> Cuts {
-        cuts_of(&mut self.storage, self.buffer.whole(), &self.region, segment, key).unwrap_or_default()
+        cuts_of(
+            &mut self.storage,
+            self.engine.buffer.whole(),
+            &self.engine.region,
+            segment,
+            key,
+        )
+        .unwrap_or_default()
     }
 
     fn sealed_cuts(&mut self, segment: &Retained, key: &Key) -> Result<Cuts, Error<S::Error>> {
-        let buffer = self.buffer.whole();
+        let buffer = self.engine.buffer.whole();
         let found = media::with_footer(&mut self.storage, buffer, segment, key, |footer| *footer.cuts())?;
         Ok(found.unwrap_or_else(|| self.cuts(segment, key)))
     }
@@ -284,7 +216,7 @@ impl<S: Storage> Log<'_, S> {
     /// [`Error::Corrupt`] where its bytes are damaged; [`Error::BufferTooSmall`]; [`Error::Storage`].
     pub fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
         let id = position.segment();
-        let region = &self.region;
+        let region = &self.engine.region;
         let (key, end, first_sequence, cuts) = if id == region.active.id {
             let active = &region.active;
             let key = Key {
@@ -310,7 +242,7 @@ impl<S: Storage> Log<'_, S> {
         }
         let wanted = (header_len, header_len);
         let at = (id, position.offset);
-        let header = media::with_bytes(&mut self.storage, self.buffer.whole(), at, wanted, |bytes| {
+        let header = media::with_bytes(&mut self.storage, self.engine.buffer.whole(), at, wanted, |bytes| {
             let header = Header::decode(bytes.first_chunk()?, &key.binding, position.offset, key.base).ok()?;
             (header.kind == Kind::Batch && position.matches(bytes)).then_some(header)
         })?;
@@ -327,8 +259,8 @@ impl<S: Storage> Log<'_, S> {
         };
         let scan = Scan::new(
             key.binding,
-            self.region.layout,
-            self.region.geometry.erased(),
+            self.engine.region.layout,
+            self.engine.region.geometry.erased(),
             Limit::Exact(end),
             key.base,
         );
@@ -336,7 +268,7 @@ impl<S: Storage> Log<'_, S> {
         let mut frames = 0;
         let mut left = position.record;
         let record = loop {
-            match walk.next(&mut self.storage, self.buffer.whole())? {
+            match walk.next(&mut self.storage, self.engine.buffer.whole())? {
                 Event::Frame { .. } if frames > 0 => return Err(Error::NoRecord),
                 Event::Frame { .. } => frames += 1,
                 Event::Record(record) if left == 0 => break record,
@@ -346,10 +278,15 @@ impl<S: Storage> Log<'_, S> {
                 _ => {}
             }
         };
-        if voids::covers(self.region.voids.as_slice(), record.table, record.sequence) {
+        if voids::covers(self.engine.region.voids.as_slice(), record.table, record.sequence) {
             return Err(Error::NoRecord);
         }
-        let value = walk.value(&mut self.storage, self.buffer.whole(), record.value, record.value_len)?;
+        let value = walk.value(
+            &mut self.storage,
+            self.engine.buffer.whole(),
+            record.value,
+            record.value_len,
+        )?;
         Ok(as_record(record, value))
     }
 }

@@ -9,7 +9,7 @@ use crate::facts::{Cuts, Footer, Retained, TableRange};
 use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::log::Log;
-use crate::reads::Position;
+use crate::position::Position;
 use crate::record::{Entries, Void};
 use crate::report::{Corruption, Reason};
 use crate::segment::header;
@@ -49,7 +49,7 @@ impl<S> Log<'_, S> {
     /// The region as it is now. `with_tables`: the tables of the active segment too.
     #[must_use]
     pub fn snapshot(&self, with_tables: bool) -> Snapshot {
-        let region = &self.region;
+        let region = &self.engine.region;
         let active = &region.active;
         let tables = region.tables.complete().filter(|_| with_tables);
         Snapshot {

@@ -1,19 +1,23 @@
 //! Opening a region: a machine that reads, decides for the whole region, and only then changes anything.
-//! Does no I/O: [`Recovery::need`] says what is wanted, the `done` methods take the answer.
+//! Does no I/O: [`Recovery::need`] says what is wanted, the other methods take the answer.
+
+mod begin;
+mod newest;
 
 use core::ops::ControlFlow;
 
 use crate::checksum::Checksum;
-use crate::facts::{Cuts, Retained, State};
-use crate::frame::{Binding, Kind};
+use crate::error::{Error, Refusal};
+use crate::facts::{Retained, State};
+use crate::frame::Binding;
 use crate::geometry::{Geometry, SegmentId};
-use crate::region::{Active, Region, Room, Spare, TailFound, first_step};
-use crate::report::{Corruption, Reason, Report, Tail};
+use crate::recover::newest::Newest;
+use crate::region::{Room, Spare};
+use crate::report::{Corruption, Reason};
 use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::header;
 use crate::segment::layout::Layout;
 use crate::storage::Found;
-use crate::voids::Listed;
 
 /// What a host gives beside storage and room.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +74,15 @@ pub(crate) enum Need {
     Nothing,
 }
 
-/// Why a region cannot be opened.
+/// What an open is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    Corrupt(Corruption),
-    NoRegion,
-    GeometryMismatch(Geometry),
-    TooManySegments { needed: usize },
-    TooManyVoids { max: usize },
+pub(crate) enum Mode {
+    /// Changes nothing.
+    ReadOnly,
+    Open,
+    /// Makes the region; changes nothing where there is one.
+    Create,
+    OpenOrCreate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,33 +98,36 @@ enum Why {
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     List,
-    Check { at: usize },
-    Open { at: usize, why: Why },
-    Extent { at: usize, why: Why },
-    Walk { at: usize, why: Why, offset: u32, min: u32 },
+    Check {
+        at: usize,
+    },
+    Open {
+        at: usize,
+        why: Why,
+    },
+    Extent {
+        at: usize,
+        why: Why,
+    },
+    Walk {
+        at: usize,
+        why: Why,
+        offset: u32,
+        min: u32,
+    },
     Settle,
     Remove,
     ListSlots,
-    Release { slot: u32 },
+    Release {
+        slot: u32,
+    },
+    /// There is no region: what an interrupted create left is listed,
+    Clear,
+    /// and goes.
+    Clearing {
+        leftover: Found,
+    },
     Done,
-}
-
-/// What the walk over the newest segment found.
-#[derive(Clone, Copy, Debug)]
-struct Newest {
-    id: SegmentId,
-    binding: Binding,
-    base: u32,
-    incarnation: u32,
-    first_sequence: u64,
-    next_sequence: u64,
-    /// How far its frames say that it was durable.
-    watermark: u32,
-    /// Where the log ends in it.
-    tail: u32,
-    closed: bool,
-    cuts: Cuts,
-    end: End,
 }
 
 /// The machine.
@@ -129,14 +137,15 @@ pub(crate) struct Recovery<'w> {
     geometry: Geometry,
     layout: Layout,
     room: Room<'w>,
-    read_only: bool,
+    mode: Mode,
     phase: Phase,
     /// The walk in hand.
     scan: Option<Scan>,
     binding: Option<Binding>,
     found: usize,
     unreadable: u32,
-    slot: Option<u32>,
+    /// What the last listing met that is to go.
+    met: Option<Found>,
     duplicate: Option<SegmentId>,
     manifest_end: u32,
     /// Start of the batch whose records are being walked.
@@ -151,19 +160,19 @@ pub(crate) struct Recovery<'w> {
 }
 
 impl<'w> Recovery<'w> {
-    pub(crate) fn new(options: Options, geometry: Geometry, room: Room<'w>, read_only: bool) -> Self {
+    pub(crate) fn new(options: Options, geometry: Geometry, room: Room<'w>, mode: Mode) -> Self {
         Self {
             options,
             geometry,
             layout: Layout::new(geometry),
             room,
-            read_only,
+            mode,
             phase: Phase::List,
             scan: None,
             binding: None,
             found: 0,
             unreadable: 0,
-            slot: None,
+            met: None,
             duplicate: None,
             manifest_end: 0,
             frame: 0,
@@ -177,14 +186,19 @@ impl<'w> Recovery<'w> {
         }
     }
 
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// Takes one entry of a listing.
     pub(crate) fn found(&mut self, found: Found) -> ControlFlow<()> {
-        if matches!(self.phase, Phase::ListSlots) {
-            if let Found::Unreadable { slot } = found {
-                self.slot = Some(slot);
-                return ControlFlow::Break(());
+        if !matches!(self.phase, Phase::List) {
+            // Prepared or sealed, a segment stays: only a slot that is neither goes, unless there is no region.
+            if matches!(self.phase, Phase::ListSlots) && matches!(found, Found::Segment(_)) {
+                return ControlFlow::Continue(());
             }
-            return ControlFlow::Continue(());
+            self.met = Some(found);
+            return ControlFlow::Break(());
         }
         match found {
             Found::Unreadable { .. } => self.unreadable += 1,
@@ -206,22 +220,30 @@ impl<'w> Recovery<'w> {
     }
 
     /// The listing is complete.
-    pub(crate) fn listed(&mut self) -> Result<(), Failure> {
-        if matches!(self.phase, Phase::ListSlots) {
-            self.phase = match self.slot.take() {
-                Some(slot) if self.released < self.unreadable => Phase::Release { slot },
-                _ => Phase::Done,
-            };
-            return Ok(());
+    pub(crate) fn listed(&mut self) -> Result<(), Refusal> {
+        match (self.phase, self.met.take()) {
+            (Phase::ListSlots, Some(Found::Unreadable { slot })) if self.released < self.unreadable => {
+                self.phase = Phase::Release { slot };
+                return Ok(());
+            }
+            (Phase::Clear, Some(leftover)) => {
+                self.phase = Phase::Clearing { leftover };
+                return Ok(());
+            }
+            (Phase::ListSlots | Phase::Clear, _) => {
+                self.phase = Phase::Done;
+                return Ok(());
+            }
+            _ => {}
         }
         if let Some(segment) = self.duplicate {
             return Err(corrupt(segment, 0, Reason::Duplicate));
         }
         if self.found > self.room.segments.len() {
-            return Err(Failure::TooManySegments { needed: self.found });
+            return Err(Error::TooManySegments { needed: self.found });
         }
         self.phase = if self.found == 0 {
-            Phase::Done
+            self.absent()
         } else {
             Phase::Check { at: 0 }
         };
@@ -241,7 +263,7 @@ impl<'w> Recovery<'w> {
             len: header::HEADER_LEN as u32,
         };
         match self.phase {
-            Phase::List | Phase::ListSlots => Need::List,
+            Phase::List | Phase::ListSlots | Phase::Clear => Need::List,
             Phase::Check { at } | Phase::Open { at, .. } => header(at),
             Phase::Extent { at, .. } => Need::Extent { id: self.id_at(at) },
             Phase::Walk { at, offset, min, .. } => {
@@ -262,7 +284,13 @@ impl<'w> Recovery<'w> {
                 Some(segment) => Need::Remove { id: segment.segment() },
                 None => Need::Nothing,
             },
-            Phase::Release { slot } => Need::Release { slot },
+            Phase::Release { slot }
+            | Phase::Clearing {
+                leftover: Found::Unreadable { slot },
+            } => Need::Release { slot },
+            Phase::Clearing {
+                leftover: Found::Segment(id),
+            } => Need::Remove { id },
             Phase::Done => Need::Nothing,
         }
     }
@@ -273,7 +301,7 @@ impl<'w> Recovery<'w> {
     }
 
     /// Takes the extent that was asked for.
-    pub(crate) fn extent(&mut self, extent: u32) -> Result<(), Failure> {
+    pub(crate) fn extent(&mut self, extent: u32) -> Result<(), Refusal> {
         let Phase::Extent { at, why } = self.phase else {
             return Ok(());
         };
@@ -290,7 +318,7 @@ impl<'w> Recovery<'w> {
     }
 
     /// Takes bytes that were asked for.
-    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         match self.phase {
             Phase::Check { at } => {
                 self.check(at, bytes)?;
@@ -315,7 +343,7 @@ impl<'w> Recovery<'w> {
         }
     }
 
-    fn check(&self, at: usize, bytes: &[u8]) -> Result<header::Header, Failure> {
+    fn check(&self, at: usize, bytes: &[u8]) -> Result<header::Header, Refusal> {
         let id = self.id_at(at);
         let header = header::Header::decode(bytes, self.options.checksum)
             .map_err(|error| corrupt(id, 0, Reason::Header(error)))?;
@@ -326,12 +354,15 @@ impl<'w> Recovery<'w> {
             return Err(corrupt(id, 0, Reason::Identity { found: header.segment }));
         }
         if header.geometry != self.geometry {
-            return Err(Failure::GeometryMismatch(header.geometry));
+            return Err(Error::GeometryMismatch {
+                stored: header.geometry,
+                given: self.geometry,
+            });
         }
         Ok(header)
     }
 
-    fn walk(&mut self, at: usize, why: Why, offset: u32, bytes: &[u8]) -> Result<(), Failure> {
+    fn walk(&mut self, at: usize, why: Why, offset: u32, bytes: &[u8]) -> Result<(), Refusal> {
         let Some(mut scan) = self.scan.take() else {
             return Ok(());
         };
@@ -360,68 +391,7 @@ impl<'w> Recovery<'w> {
         }
     }
 
-    fn newest_event(&mut self, newest: SegmentId, event: Event, scan: &Scan) -> Result<(), Failure> {
-        let manifest = corrupt(newest, self.layout.frames_start(), Reason::Manifest);
-        let too_many = Failure::TooManyVoids {
-            max: self.room.voids.limit(),
-        };
-        match event {
-            Event::Restart => {
-                self.room.voids.clear();
-                self.room.tables.clear();
-                for segment in self.room.segments.as_mut_slice() {
-                    segment.set_state(State::Leftover);
-                }
-            }
-            Event::Manifest { head, .. } => {
-                self.manifest_end = scan.offset();
-                if head.voids as usize > self.room.voids.limit() {
-                    return Err(too_many);
-                }
-            }
-            Event::Retained(retained) => {
-                let in_bounds = retained.end <= self.geometry.segment_len()
-                    && retained.end >= self.layout.frames_start()
-                    && retained.seal_len() <= retained.end
-                    && retained.first_sequence <= scan.first_sequence()
-                    && retained.id < newest.0;
-                if !in_bounds {
-                    return Err(manifest);
-                }
-                let segments = self.room.segments.as_mut_slice();
-                let at = segments.partition_point(|segment| segment.id < retained.id);
-                match segments.get_mut(at) {
-                    Some(segment) if segment.id == retained.id => *segment = retained,
-                    _ => return Err(corrupt(retained.segment(), 0, Reason::Missing)),
-                }
-            }
-            Event::Void { void, listed: true } => match self.room.voids.push_listed(void) {
-                Listed::Taken if void.to < scan.first_sequence() => {}
-                Listed::Full => return Err(too_many),
-                Listed::Taken | Listed::Disorder => return Err(manifest),
-            },
-            Event::Void { void, listed: false } => {
-                if void.from <= void.to && !self.room.voids.add(void) {
-                    return Err(too_many);
-                }
-            }
-            Event::Frame { offset, header } => {
-                if header.kind == Kind::Batch {
-                    self.frame = offset;
-                    self.room.tables.note_frame(offset);
-                }
-            }
-            Event::Record(record) => {
-                self.room
-                    .tables
-                    .note_record(record.table, record.sequence, record.index, self.frame);
-            }
-            Event::More { .. } | Event::End(_) => {}
-        }
-        Ok(())
-    }
-
-    fn ended(&mut self, at: usize, why: Why, end: End, scan: &Scan) -> Result<(), Failure> {
+    fn ended(&mut self, at: usize, why: Why, end: End, scan: &Scan) -> Result<(), Refusal> {
         let id = self.id_at(at);
         match (why, end) {
             (_, End::Damaged { offset, reason }) => Err(corrupt(id, offset, reason)),
@@ -448,45 +418,6 @@ impl<'w> Recovery<'w> {
             }
             (Why::Above, _) => Err(corrupt(id, self.layout.frames_start(), Reason::Manifest)),
         }
-    }
-
-    fn newest_ended(&mut self, at: usize, end: End, scan: &Scan) -> Result<(), Failure> {
-        let id = self.id_at(at);
-        let tail = match end {
-            End::Clean { offset } => offset,
-            End::Torn { offset, sealed, .. } => {
-                // A seal that was under way names the segment made first. It stays until a new manifest is
-                // durable, should the seal turn out whole at the next open.
-                let mut above = self.room.segments.as_slice().iter().skip(at + 1);
-                self.abandoned = above.next().filter(|_| sealed).map(Retained::segment);
-                offset
-            }
-            End::Sealed { end, successor, .. } => {
-                let mut segments = self.room.segments.as_slice().iter();
-                if successor <= id || !segments.any(|segment| segment.id == successor.0) {
-                    return Err(corrupt(successor, 0, Reason::SuccessorMissing));
-                }
-                self.abandoned = Some(successor);
-                self.layout.frame_at(end)
-            }
-            _ => 0,
-        };
-        if let Some(binding) = self.binding {
-            self.newest = Some(Newest {
-                id,
-                binding,
-                base: scan.base(),
-                incarnation: scan.incarnation(),
-                first_sequence: scan.first_sequence(),
-                next_sequence: scan.next_sequence(),
-                watermark: scan.watermark(),
-                tail,
-                closed: scan.is_closed() && matches!(end, End::Clean { .. }),
-                cuts: *scan.cuts(),
-                end,
-            });
-        }
-        Ok(())
     }
 
     /// A segment above the newest one holds no manifest. After a clean end a blank one is as good as new; others may
@@ -538,13 +469,27 @@ impl<'w> Recovery<'w> {
                 }
             }
         }
-        if self.read_only || self.newest.is_none() {
+        if self.newest.is_none() {
+            return self.absent();
+        }
+        if matches!(self.mode, Mode::ReadOnly | Mode::Create) {
             return Phase::Done;
         }
         match self.newest {
             // What a close frame covers is durable; the frame itself is settled when the next session begins.
             Some(newest) if !newest.closed && newest.watermark < newest.tail => Phase::Settle,
             _ => self.after_settle(),
+        }
+    }
+
+    /// There is no region: what is there an interrupted create left.
+    fn absent(&mut self) -> Phase {
+        match self.mode {
+            Mode::ReadOnly | Mode::Open => Phase::Done,
+            Mode::Create | Mode::OpenOrCreate => {
+                self.room.segments.clear();
+                Phase::Clear
+            }
         }
     }
 
@@ -579,117 +524,14 @@ impl<'w> Recovery<'w> {
                 self.released += 1;
                 Phase::ListSlots
             }
+            Phase::Clearing { .. } => Phase::Clear,
             phase => phase,
         };
     }
-
-    /// Gives the room back, and the first id that was never used.
-    pub(crate) fn into_room(self) -> (Room<'w>, SegmentId) {
-        (self.room, SegmentId(self.next_id.max(1)))
-    }
-
-    /// Whether there is no region, once nothing is needed any more.
-    pub(crate) fn is_absent(&self) -> bool {
-        self.newest.is_none()
-    }
-
-    /// The region, once nothing is needed any more.
-    pub(crate) fn finish(self) -> Result<(Region<'w>, Report), Failure> {
-        let newest = self.newest.ok_or(Failure::NoRegion)?;
-        let (found, tail, seal) = match newest.end {
-            End::Torn {
-                offset,
-                dirty_end,
-                sealed,
-            } => {
-                let found = TailFound::End {
-                    offset,
-                    dirty_end,
-                    closed: false,
-                };
-                let tail = Tail::Torn {
-                    offset,
-                    bytes: dirty_end - offset,
-                };
-                (if sealed { TailFound::Sealed } else { found }, tail, None)
-            }
-            End::Sealed { offset, end, .. } => (TailFound::Sealed, Tail::Clean, Some((offset, end))),
-            _ => {
-                let found = TailFound::End {
-                    offset: newest.tail,
-                    dirty_end: newest.tail,
-                    closed: newest.closed,
-                };
-                (found, if newest.closed { Tail::Closed } else { Tail::Clean }, None)
-            }
-        };
-        let session = first_step(
-            self.layout,
-            self.geometry.erased(),
-            newest.base,
-            newest.incarnation,
-            &newest.cuts,
-            found,
-        );
-        let report = Report {
-            region: self.options.region,
-            geometry: self.geometry,
-            newest: newest.id,
-            segments: self
-                .room
-                .segments
-                .as_slice()
-                .iter()
-                .filter(|segment| segment.is_listed())
-                .count() as u32
-                + 1,
-            tail,
-            last_sequence: newest.next_sequence - 1,
-            settled_bytes: self.settled,
-            removed_segments: self.removed,
-            released_slots: self.released,
-        };
-        let region = Region {
-            id: self.options.region,
-            geometry: self.geometry,
-            layout: self.layout,
-            checksum: self.options.checksum,
-            seed: self.options.seed,
-            segments: self.room.segments,
-            voids: self.room.voids,
-            tables: self.room.tables,
-            active: Active {
-                id: newest.id,
-                binding: newest.binding,
-                base: newest.base,
-                first_sequence: newest.first_sequence,
-                tail: newest.tail,
-                durable: newest.watermark,
-                claimed: 0,
-                manifest_end: self.manifest_end,
-                cuts: newest.cuts,
-                seal,
-            },
-            spares: self.spares,
-            abandoned: self.abandoned,
-            next_id: self.next_id,
-            incarnation: newest.incarnation,
-            next_sequence: newest.next_sequence,
-            session,
-            examine: Some(0),
-            refused: false,
-            remove_failed: false,
-            poisoned: None,
-            creating: false,
-            version: 0,
-            durable_sequence: 0,
-        };
-        Ok((region, report))
-    }
 }
 
-fn corrupt(segment: SegmentId, offset: u32, reason: Reason) -> Failure {
-    Failure::Corrupt(Corruption {
+fn corrupt(segment: SegmentId, offset: u32, reason: Reason) -> Refusal {
+    Error::Corrupt(Corruption {
         segment,
         offset,
         reason,

@@ -1,0 +1,185 @@
+//! What every driver shares: a region with its room, between two calls of the storage. Says what to call next and takes
+//! in what became of it, so that a driver holds nothing but the calls. Does no I/O.
+
+pub(crate) mod draft;
+
+use crate::capacity::Buffer;
+use crate::error::{Error, PoisonCause, Refusal};
+use crate::geometry::{Mark, SegmentId};
+use crate::recover::{Mode, Recovery};
+use crate::region::Region;
+use crate::region::build::Control;
+use crate::region::plan::{Goal, Step};
+use crate::report::{Report, Tail};
+use crate::segment::header;
+use crate::storage::{Fault, StorageError};
+
+/// What may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    ReadWrite,
+    ReadOnly,
+    Closed,
+}
+
+/// One open region, without its storage.
+#[derive(Debug)]
+pub(crate) struct Engine<'w> {
+    pub(crate) region: Region<'w>,
+    pub(crate) buffer: Buffer<'w>,
+    pub(crate) report: Report,
+    access: Access,
+}
+
+impl<'w> Engine<'w> {
+    /// What a recovery that needs nothing more found.
+    pub(crate) fn recovered(recovery: Recovery<'w>, buffer: Buffer<'w>) -> Result<Self, Refusal> {
+        let access = match recovery.mode() {
+            Mode::ReadOnly => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        };
+        let (region, report) = recovery.finish()?;
+        Ok(Self {
+            region,
+            buffer,
+            report,
+            access,
+        })
+    }
+
+    /// What is to be reached before the log is handed out: a region that was just made is durable.
+    pub(crate) fn first_goal(&self) -> Option<Goal> {
+        (self.report.tail == Tail::New).then_some(Goal::Begin)
+    }
+
+    #[inline]
+    pub(crate) fn writable(&self) -> Result<(), Refusal> {
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(Error::ReadOnly),
+            Access::Closed => Err(Error::Closed),
+        }
+    }
+
+    /// Whether a close has to do anything.
+    pub(crate) fn begin_close(&mut self) -> Result<bool, Refusal> {
+        match (self.access, self.region.poisoned) {
+            (Access::ReadWrite, _) => {
+                self.access = Access::Closed;
+                Ok(true)
+            }
+            // A close that failed is not made good by asking again.
+            (_, Some(cause)) => Err(Error::Poisoned(cause)),
+            (_, None) => Ok(false),
+        }
+    }
+
+    /// Takes no more writes.
+    pub(crate) const fn abandon(&mut self) {
+        self.access = Access::Closed;
+    }
+
+    /// A goal is set: a storage that had no room may have some now.
+    pub(crate) fn begin(&mut self) {
+        self.region.refused = false;
+    }
+
+    /// What a sync needs before the host can perform it itself: the mark to sync, or a pad to write in front of it.
+    pub(crate) fn sync_step(&self) -> Result<Option<Step>, Refusal> {
+        self.writable()?;
+        Ok(match self.region.plan(Goal::Sync)? {
+            step @ (Step::Sync(_) | Step::Write { .. }) => Some(step),
+            _ => None,
+        })
+    }
+
+    /// A segment to remove, if there is one.
+    pub(crate) fn remove_step(&self) -> Option<Step> {
+        let may = self.access == Access::ReadWrite && self.region.poisoned.is_none();
+        self.region.remove_step().filter(|_| may)
+    }
+
+    /// Up to where everything is to be handed over.
+    pub(crate) fn begin_hand_over(&self) -> Result<Mark, Refusal> {
+        self.writable()?;
+        match self.region.poisoned {
+            Some(cause) => Err(Error::Poisoned(cause)),
+            None => Ok(self.region.written_mark()),
+        }
+    }
+
+    /// The header of a segment to create.
+    pub(crate) fn header(&self, id: SegmentId) -> [u8; header::HEADER_LEN] {
+        self.region.header_of(id).encode(self.region.checksum)
+    }
+
+    /// Builds a control frame in the buffer, where it stays until the step was [`Engine::performed`].
+    pub(crate) fn control_frame(&mut self, control: Control, offset: u32) -> Result<&[u8], Refusal> {
+        let needed = self.region.control_len(control);
+        let out = self.buffer.at_least(needed).ok_or(Error::BufferTooSmall { needed })?;
+        let len = self.region.build(control, offset, out);
+        Ok(out.get(..len).unwrap_or_default())
+    }
+
+    /// Takes in what became of a step. Returns one that is to come next whatever the goal: it gives room where the
+    /// storage had none.
+    pub(crate) fn performed<E: StorageError>(
+        &mut self,
+        step: Step,
+        outcome: Result<(), E>,
+    ) -> Result<Option<Step>, Error<E>> {
+        match (step, outcome) {
+            (Step::Ready { .. } | Step::Examine { .. }, _) => {}
+            (Step::Create { id }, Ok(())) => {
+                self.region.created(id);
+            }
+            (Step::Claim { id, end }, Ok(())) => self.region.claimed(id, end),
+            (Step::Create { .. }, Err(error)) if error.fault() == Fault::Full => {
+                let room = self.region.make_room();
+                self.region.refused = room.is_none();
+                return Ok(room);
+            }
+            (Step::Claim { id, .. }, Err(error)) if error.fault() == Fault::Full => {
+                let room = self.region.make_room();
+                if room.is_none() {
+                    if !self.region.is_second_spare(id) {
+                        return Err(Error::Full);
+                    }
+                    self.region.refused = true;
+                }
+                return Ok(room);
+            }
+            (Step::Create { id }, Err(error)) => {
+                // What became of it is met at the next open; the id is not tried again.
+                self.region.next_id = id.0.saturating_add(1);
+                return Err(Error::Storage(error));
+            }
+            (Step::Claim { .. }, Err(error)) => return Err(Error::Storage(error)),
+            (Step::Write { offset, control, .. }, outcome) => {
+                self.checked(outcome, PoisonCause::Write)?;
+                self.region.control_written(control, offset, self.buffer.as_slice());
+            }
+            (Step::Sync(mark), outcome) => {
+                self.checked(outcome, PoisonCause::Sync)?;
+                self.region.synced(mark);
+            }
+            (Step::Settle { .. }, outcome) => {
+                self.checked(outcome, PoisonCause::Settle)?;
+                self.region.settled();
+            }
+            (Step::Remove { id }, Ok(())) => self.region.removed(id),
+            // It is not part of the log any more; the next open removes it.
+            (Step::Remove { .. }, Err(_)) => self.region.remove_failed = true,
+        }
+        Ok(None)
+    }
+
+    /// Poisons the region where a call failed that leaves bytes in doubt.
+    #[inline]
+    pub(crate) fn checked<E>(&mut self, outcome: Result<(), E>, cause: PoisonCause) -> Result<(), Error<E>> {
+        outcome.map_err(|error| {
+            self.region.poisoned = Some(cause);
+            Error::Storage(error)
+        })
+    }
+}

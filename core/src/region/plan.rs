@@ -1,0 +1,420 @@
+//! Every decision about what to do next, as a pure function of the state.
+
+use crate::error::{Error, Refusal};
+use crate::facts::{self, Retained, SealFacts, State};
+use crate::geometry::{Mark, SegmentId};
+use crate::region::build::Control;
+use crate::region::{Region, Session};
+use crate::segment::layout::Purpose;
+
+/// What is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Room for a frame with this payload.
+    Append { payload_len: u32, purpose: Purpose },
+    /// Everything written is durable.
+    Sync,
+    /// Everything is durable and says so.
+    Close,
+    /// Segments without a live record are given up.
+    Reclaim,
+    /// The session has begun.
+    Begin,
+}
+
+/// The next thing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The goal is reached; an append writes its frame at `offset`.
+    Ready { offset: u32 },
+    /// Create a segment.
+    Create { id: SegmentId },
+    /// Claim space.
+    Claim { id: SegmentId, end: u32 },
+    /// Build this control frame and write it at `offset`.
+    Write {
+        id: SegmentId,
+        offset: u32,
+        control: Control,
+    },
+    /// Sync.
+    Sync(Mark),
+    /// Settle what was recovered.
+    Settle { id: SegmentId, from: u32, to: u32 },
+    /// Remove a segment that a durable manifest omits.
+    Remove { id: SegmentId },
+    /// Find out whether the segment at this place of the list holds a live record.
+    Examine { at: usize },
+}
+
+/// Voids for which a new spare has room beside those of its day.
+const SPARE_SLACK: usize = 64;
+
+impl Region<'_> {
+    /// What to do next towards `goal`.
+    #[inline]
+    pub(crate) fn plan(&self, goal: Goal) -> Result<Step, Refusal> {
+        if let Some(cause) = self.poisoned {
+            return Err(Error::Poisoned(cause));
+        }
+        let ready = Step::Ready {
+            offset: self.active.tail,
+        };
+        let begun = matches!(self.session, Session::Open { .. });
+        if !begun && matches!(goal, Goal::Sync | Goal::Close) && self.session != Session::Beginning {
+            return Ok(ready);
+        }
+        if !begun {
+            return self.begin();
+        }
+        if self.active.seal.is_some() {
+            return self.open_successor();
+        }
+        match goal {
+            Goal::Append { payload_len, purpose } => self.append(payload_len, purpose),
+            Goal::Sync => Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
+            Goal::Close => Ok(match self.session {
+                Session::Open { closed: false } => self.sync_step().unwrap_or_else(|| self.close_step()),
+                _ => self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready),
+            }),
+            Goal::Reclaim => self.reclaim(),
+            Goal::Begin => Ok(ready),
+        }
+    }
+
+    /// Where a frame may be written at once: what [`Region::plan`] says of most appends, found without the rest of it.
+    #[inline]
+    pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
+        let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
+        let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
+        let waits = purpose == Purpose::User && (!spare_in_hand || self.is_last_resort());
+        if !open || self.active.seal.is_some() || waits {
+            return None;
+        }
+        let offset = self.layout.place(self.active.tail, payload_len, purpose)?;
+        self.claim_step(offset, payload_len, purpose)
+            .is_none()
+            .then_some(offset)
+    }
+
+    pub(super) fn close_step(&self) -> Step {
+        match self.layout.place(self.active.tail, 0, Purpose::Close) {
+            Some(offset) => self.write(offset, Control::Close),
+            // The reserve is used up: everything is durable, only the evidence of it is not written.
+            None => Step::Ready {
+                offset: self.active.tail,
+            },
+        }
+    }
+
+    pub(super) fn write(&self, offset: u32, control: Control) -> Step {
+        Step::Write {
+            id: self.active.id,
+            offset,
+            control,
+        }
+    }
+
+    /// Fills the sync unit, then syncs.
+    pub(crate) fn sync_step(&self) -> Option<Step> {
+        if self.active.durable >= self.active.tail {
+            return None;
+        }
+        Some(match self.layout.pad_at(self.active.tail) {
+            Some(payload_len) if self.active.seal.is_none() => {
+                self.write(self.active.tail, Control::Pad { payload_len })
+            }
+            _ => Step::Sync(self.written_mark()),
+        })
+    }
+
+    /// A segment to remove, if the manifest that omits it is durable.
+    pub(crate) fn remove_step(&self) -> Option<Step> {
+        if self.remove_failed || self.active.durable < self.active.manifest_end {
+            return None;
+        }
+        // The seal of the newest segment names it until the log has gone on elsewhere.
+        let abandoned = self.abandoned.filter(|_| self.session != Session::Successor);
+        self.segments
+            .as_slice()
+            .iter()
+            .find(|segment| !segment.is_listed())
+            .map(Retained::segment)
+            .or(abandoned)
+            .map(|id| Step::Remove { id })
+    }
+
+    pub(super) fn begin(&self) -> Result<Step, Refusal> {
+        if self.active.durable < self.active.tail && self.session != Session::Beginning {
+            return Ok(Step::Settle {
+                id: self.active.id,
+                from: self.active.durable,
+                to: self.active.tail,
+            });
+        }
+        match self.session {
+            Session::Resume { at, from } => {
+                if self.incarnation == u32::MAX {
+                    return Err(Error::IncarnationExhausted);
+                }
+                // Claims of a session that did not sync are forgotten.
+                let write = self.write(at, Control::Resume { from });
+                Ok(self.claim_step(at, 0, Purpose::Resume).unwrap_or(write))
+            }
+            Session::Successor => {
+                if self.incarnation == u32::MAX {
+                    return Err(Error::IncarnationExhausted);
+                }
+                self.open_successor()
+            }
+            _ => Ok(self.sync_step().unwrap_or(Step::Sync(self.written_mark()))),
+        }
+    }
+
+    /// Creates the next spare, unless the storage had no room for it.
+    pub(super) fn create_step(&self) -> Result<Step, Refusal> {
+        // The last id is never used: nothing could follow it.
+        if self.refused || self.next_id == u64::MAX {
+            return Err(Error::Full);
+        }
+        Ok(Step::Create {
+            id: SegmentId(self.next_id),
+        })
+    }
+
+    /// What gives room where the storage had none: removing what no manifest lists any more, after making the manifest
+    /// durable that omits it.
+    pub(crate) fn make_room(&self) -> Option<Step> {
+        let to_remove = self.abandoned.is_some() || self.segments.as_slice().iter().any(|segment| !segment.is_listed());
+        if to_remove && !self.remove_failed {
+            self.remove_step().or_else(|| self.sync_step())
+        } else {
+            None
+        }
+    }
+
+    /// Makes sure that there is a spare that can take the manifest that would be written now.
+    pub(super) fn spare_step(&self, slack: usize) -> Result<Option<Step>, Refusal> {
+        match &self.spares[0] {
+            None => self.create_step().map(Some),
+            Some(spare) => {
+                let end = self.spare_end(slack);
+                Ok((spare.claimed < end).then_some(Step::Claim { id: spare.id, end }))
+            }
+        }
+    }
+
+    pub(super) fn spare_end(&self, slack: usize) -> u32 {
+        let needed = self
+            .manifest_frame_len(1, slack)
+            .min(self.longest_manifest_len() as usize) as u32;
+        self.layout
+            .claim_for(self.layout.frame_at(self.layout.frames_start() + needed))
+    }
+
+    #[inline]
+    pub(super) fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
+        if purpose == Purpose::User {
+            if self.is_last_resort() {
+                return Err(Error::Full);
+            }
+            if let Some(step) = self.spare_first(SPARE_SLACK)? {
+                return Ok(step);
+            }
+        }
+        let Some(offset) = self.layout.place(self.active.tail, payload_len, purpose) else {
+            return self.rotate(purpose == Purpose::User);
+        };
+        let ready = Step::Ready { offset };
+        Ok(self.claim_step(offset, payload_len, purpose).unwrap_or(ready))
+    }
+
+    /// Claims the space of a frame, and of those of later purposes behind it.
+    #[inline]
+    pub(super) fn claim_step(&self, offset: u32, payload_len: u32, purpose: Purpose) -> Option<Step> {
+        let end = self.layout.frame_after(offset, payload_len) + self.layout.room_behind(purpose);
+        (end > self.active.claimed).then_some(Step::Claim {
+            id: self.active.id,
+            end,
+        })
+    }
+
+    /// From the first append on a spare is in hand. Its slack is claimed once, when it is new.
+    #[inline]
+    pub(super) fn spare_first(&self, slack: usize) -> Result<Option<Step>, Refusal> {
+        match &self.spares[0] {
+            Some(spare) if spare.claimed > 0 => Ok(None),
+            _ => self.spare_step(slack),
+        }
+    }
+
+    /// Bytes of the manifest that the next segment would start with, with `more` segments and `slack` voids beside
+    /// what must be listed now.
+    pub(super) fn manifest_frame_len(&self, more: usize, slack: usize) -> usize {
+        let listed = self.listed().filter(|segment| segment.state() == State::Live).count();
+        facts::manifest_frame_len(listed + more, self.voids.as_slice().len() + slack)
+    }
+
+    /// Whether facts would still fit the next manifest with `growth` more voids.
+    pub(crate) fn facts_fit(&self, growth: isize) -> bool {
+        let voids = self.voids.as_slice().len().saturating_add_signed(growth);
+        voids <= self.voids.limit()
+            && self.manifest_frame_len(1, growth.max(0) as usize) <= self.layout.max_manifest_len() as usize
+    }
+
+    /// Bytes of the longest manifest that user data may lead to. A quarter of the items, at least two, is kept for
+    /// deletions: each may need a range of its own before reclaim can shorten the list.
+    const fn user_manifest_len(&self) -> u32 {
+        let max = self.layout.max_manifest_len();
+        let kept = (max / 4) as usize / facts::MANIFEST_ITEM_LEN;
+        max - (if kept < 2 { 2 } else { kept } * facts::MANIFEST_ITEM_LEN) as u32
+    }
+
+    /// Bytes of the longest manifest: one item more than deletions may lead to, so that deletions and reclaim find a
+    /// way out of a segment whose reserve is used up while its facts are at their limit.
+    const fn longest_manifest_len(&self) -> u32 {
+        self.layout.max_manifest_len() + facts::MANIFEST_ITEM_LEN as u32
+    }
+
+    /// Whether the active segment was begun on that way out, and with user data could not be left again.
+    #[inline]
+    pub(super) fn is_last_resort(&self) -> bool {
+        let manifest_len = self.active.manifest_end - self.layout.frames_start();
+        manifest_len > self.layout.max_manifest_len()
+            && self.manifest_frame_len(1, 0) > self.longest_manifest_len() as usize
+    }
+
+    /// The most voids that fit.
+    pub(crate) fn max_voids(&self) -> usize {
+        let listed = self.listed().count() + 1;
+        let room = (self.layout.max_manifest_len() as usize).saturating_sub(facts::manifest_frame_len(listed, 0));
+        (room / facts::MANIFEST_ITEM_LEN).min(self.voids.limit())
+    }
+
+    /// Leaves the active segment. `strict`: for user data, which may not take the last spare.
+    pub(super) fn rotate(&self, strict: bool) -> Result<Step, Refusal> {
+        if let Some(step) = self.examine_step() {
+            return Ok(step);
+        }
+        let more = usize::from(self.active_as_retained().is_some());
+        let most = if strict {
+            self.user_manifest_len()
+        } else {
+            self.longest_manifest_len()
+        };
+        if self.manifest_frame_len(more, 0) > most as usize {
+            return Err(Error::Full);
+        }
+        if let Some(step) = self.spare_step(0)? {
+            return Ok(step);
+        }
+        if let Some(step) = self.second_spare_step() {
+            return match step {
+                Err(Error::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
+                other => other,
+            };
+        }
+        // With its manifest and reserve: else the log stands in its last segment and cannot even reclaim.
+        if strict
+            && let Some(second) = &self.spares[1]
+            && second.claimed == 0
+        {
+            return Ok(Step::Claim {
+                id: second.id,
+                end: self.spare_end(SPARE_SLACK + 1),
+            });
+        }
+        if self.segments.len() >= self.segments.limit() {
+            return match self.remove_step() {
+                Some(step) => Ok(step),
+                None => Err(Error::TooManySegments {
+                    needed: self.segments.len() + 1,
+                }),
+            };
+        }
+        match self.layout.place(self.active.tail, SealFacts::LEAST_LEN, Purpose::Seal) {
+            Some(offset) => Ok(self.write(offset, Control::Seal)),
+            // Another writer kept no reserve: the manifest states the end all the same.
+            None => self.open_successor(),
+        }
+    }
+
+    /// Makes sure of a second spare with room for a manifest, so that a torn manifest in the first one never leaves
+    /// the log without a way on, and the log that has gone on in the first can still be reclaimed when the storage
+    /// is full.
+    pub(super) fn second_spare_step(&self) -> Option<Result<Step, Refusal>> {
+        match &self.spares[1] {
+            None => Some(self.create_step()),
+            Some(spare) if spare.claimed > 0 => None,
+            Some(_) if self.refused => Some(Err(Error::Full)),
+            Some(spare) => Some(Ok(Step::Claim {
+                id: spare.id,
+                end: self.spare_end(SPARE_SLACK),
+            })),
+        }
+    }
+
+    /// Whether this is the second spare, which the log can do without.
+    pub(crate) fn is_second_spare(&self, id: SegmentId) -> bool {
+        self.spares[1].as_ref().is_some_and(|spare| spare.id == id)
+    }
+
+    /// Goes on in the spare once everything in the active segment is durable.
+    pub(super) fn open_successor(&self) -> Result<Step, Refusal> {
+        if let Some(step) = self.sync_step()
+            && self.session != Session::Successor
+        {
+            return Ok(step);
+        }
+        if self.segments.len() >= self.segments.limit() {
+            return match self.remove_step() {
+                Some(step) => Ok(step),
+                None => Err(Error::TooManySegments {
+                    needed: self.segments.len() + 1,
+                }),
+            };
+        }
+        if let Some(step) = self.spare_step(0)? {
+            return Ok(step);
+        }
+        let spare = self.spares[0].as_ref().ok_or(Error::Full)?;
+        Ok(Step::Write {
+            id: spare.id,
+            offset: self.layout.frames_start(),
+            control: Control::Manifest,
+        })
+    }
+
+    pub(super) fn examine_step(&self) -> Option<Step> {
+        let from = self.examine?;
+        let list = self.segments.as_slice();
+        let (at, _) = list
+            .iter()
+            .enumerate()
+            .skip(from)
+            .find(|(_, segment)| segment.state() == State::Live)?;
+        Some(Step::Examine { at })
+    }
+
+    pub(super) fn reclaim(&self) -> Result<Step, Refusal> {
+        if let Some(step) = self.examine_step() {
+            return Ok(step);
+        }
+        if self
+            .segments
+            .as_slice()
+            .iter()
+            .any(|segment| segment.state() == State::Dead)
+        {
+            return self.rotate(false);
+        }
+        let step = if self.segments.as_slice().iter().any(|segment| !segment.is_listed()) || self.abandoned.is_some() {
+            self.remove_step().or_else(|| self.sync_step())
+        } else {
+            None
+        };
+        Ok(step.unwrap_or(Step::Ready {
+            offset: self.active.tail,
+        }))
+    }
+}
