@@ -41,6 +41,8 @@ pub struct Medium {
     crashed: bool,
     cut: Option<Cut>,
     syncs_to_failure: Option<u64>,
+    /// What a crash at each moment so far would have found, if that is asked for.
+    moments: Option<Vec<Self>>,
 }
 
 /// Where in its last call a crash strikes.
@@ -129,6 +131,7 @@ impl Medium {
             crashed: false,
             cut: None,
             syncs_to_failure: None,
+            moments: None,
         }
     }
 
@@ -163,6 +166,38 @@ impl Medium {
     /// survive, and later syncs say yes without trying them again.
     pub const fn fail_sync(&mut self, nth: u64) {
         self.syncs_to_failure = Some(nth);
+    }
+
+    /// Takes back what was planned and did not come yet.
+    pub const fn forget_plans(&mut self) {
+        self.crash = None;
+        self.syncs_to_failure = None;
+    }
+
+    /// Remembers from here on, in [`Medium::moments`], the medium behind each call that changed it, and within each
+    /// call that leaves a choice when it is cut short.
+    pub fn record(&mut self) {
+        self.moments = Some(Vec::new());
+    }
+
+    /// What was remembered.
+    #[must_use]
+    pub fn moments(&self) -> &[Self] {
+        self.moments.as_deref().unwrap_or_default()
+    }
+
+    fn remember(&mut self, moment: Self) {
+        if let Some(moments) = &mut self.moments {
+            moments.push(moment);
+        }
+    }
+
+    /// Without the moments.
+    fn now(&mut self) -> Self {
+        let moments = self.moments.take();
+        let now = self.clone();
+        self.moments = moments;
+        now
     }
 
     /// Mutating calls so far.
@@ -272,6 +307,17 @@ impl Medium {
                 }
                 self.crashed = true;
                 Err(SimError::Crashed)
+            }
+            _ if self.moments.is_some() => {
+                let mut within = self.now();
+                inside(&mut within);
+                if within.cut.is_some() {
+                    self.remember(within);
+                }
+                act(self)?;
+                let behind = self.now();
+                self.remember(behind);
+                Ok(())
             }
             _ => act(self),
         }

@@ -1,20 +1,19 @@
-//! Exploration: cuts a word at every call of its last operation, opens each image that may be left, and cuts the
+//! Exploration: cuts a word at every moment of its last operation, opens each image that may be left, and cuts the
 //! recovery and the first append after it again.
 
-use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use walstone_core::Tail;
 
 use super::history::Op;
-use super::model::Line;
-use super::run::{Counters, Found, Life, Stop, Violation, observe_read_only};
-use super::setup::Setup;
-use crate::medium::{Limits, Medium, Phase};
+use super::machine::{Left, Machine, Subject};
+use super::model::{Found, Seen};
+use super::run::{Counters, Life, Stop, Violation, observe_read_only};
+use crate::medium::Limits;
 
 /// What was explored, and what was met on the way.
 #[derive(Debug)]
@@ -26,7 +25,6 @@ pub struct Explorer {
     /// How deep each pair of image and obligations was explored.
     seen: HashMap<u64, u8>,
     hits: BTreeMap<&'static str, u64>,
-    trail: Vec<String>,
 }
 
 /// A broken promise, and how to get there.
@@ -36,6 +34,34 @@ pub struct Failure {
     pub violation: Violation,
     /// Step by step.
     pub trail: Vec<String>,
+}
+
+impl Failure {
+    /// The same, met behind `step`.
+    #[must_use]
+    pub fn behind(mut self, step: String) -> Self {
+        self.trail.insert(0, step);
+        self
+    }
+}
+
+impl From<Violation> for Failure {
+    fn from(violation: Violation) -> Self {
+        Self {
+            violation,
+            trail: Vec::new(),
+        }
+    }
+}
+
+/// Of a run that must not have ended.
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Violation(violation) => violation.into(),
+            Stop::Crashed | Stop::Poisoned => Violation::Unrepeatable.into(),
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -68,7 +94,6 @@ impl Explorer {
             depth,
             seen: HashMap::new(),
             hits: BTreeMap::new(),
-            trail: Vec::new(),
         }
     }
 
@@ -88,125 +113,86 @@ impl Explorer {
         *self.hits.entry(outcome).or_default() += 1;
     }
 
-    pub(super) fn fail(&self, violation: Violation) -> Failure {
-        Failure {
-            violation,
-            trail: self.trail.clone(),
-        }
-    }
-
-    pub(super) fn enter(&mut self, step: String) {
-        self.trail.push(step);
-    }
-
-    pub(super) fn leave(&mut self) {
-        self.trail.pop();
-    }
-
-    /// Runs `act`, a panic of the log being a broken promise too.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), Failure> {
-        self.trail.clear();
-        match catch_unwind(AssertUnwindSafe(|| act(self))) {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.fail(Violation::Panicked)),
-        }
-    }
-
     /// Explores the last operation of `word` behind `prelude`; what comes before it is taken as explored.
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn word(&mut self, setup: &Setup, prelude: &[Op], word: &[Op]) -> Result<(), Failure> {
-        self.enter(format!("on {}: {prelude:?} then {word:?}", setup.name));
+    pub fn word<M: Machine>(&mut self, machine: &M, prelude: &[Op], word: &[Op]) -> Result<(), Failure> {
         let Some((&last, before)) = word.split_last() else {
-            self.leave();
             return Ok(());
         };
-        let replayed = |explorer: &Self| {
-            let mut life = Life::create(setup).map_err(|stop| explorer.stopped(stop))?;
+        let explored = guarded(|| {
+            let mut life = Life::create(machine)?;
             for &op in prelude.iter().chain(before) {
-                life.perform(op).map_err(|stop| explorer.stopped(stop))?;
+                life.perform(op)?;
             }
-            Ok(life)
-        };
-        let mut life = replayed(self)?;
-        let first = life.medium().call_count();
-        match life.perform(last) {
-            Ok(()) | Err(Stop::Poisoned) => {}
-            Err(stop) => return Err(self.stopped(stop)),
-        }
-        self.crash(setup, &life, self.depth)?;
-        let calls = if last == Op::PowerLoss {
-            0
-        } else {
-            life.medium().call_count() - first
-        };
-        for (nth, phase) in points(calls) {
-            self.enter(format!("crash {phase:?} call {nth} of {calls}"));
-            let mut life = replayed(self)?;
-            life.handle().change(|medium| medium.crash_after(nth, phase));
+            life.record();
             match life.perform(last) {
-                Err(Stop::Crashed) => self.crash(setup, &life, self.depth)?,
-                Err(Stop::Violation(violation)) => return Err(self.fail(violation)),
-                // Removing what is reclaimed may fail without a word.
-                Ok(()) if life.medium().has_crashed() => self.crash(setup, &life, self.depth)?,
-                _ => return Err(self.fail(Violation::Unrepeatable)),
+                Ok(()) | Err(Stop::Poisoned) => {}
+                Err(stop) => return Err(stop.into()),
             }
-            self.leave();
-        }
-        self.leave();
-        Ok(())
+            self.moments(machine, &life, self.depth)?;
+            self.end(machine, &life, self.depth)
+        });
+        explored.map_err(|failure| failure.behind(format!("on {}: {prelude:?} then {word:?}", machine.name())))
     }
 
-    /// The failure of a run that must not have ended.
-    #[must_use]
-    pub fn stopped(&self, stop: Stop) -> Failure {
-        self.fail(match stop {
-            Stop::Violation(violation) => violation,
-            Stop::Crashed | Stop::Poisoned => Violation::Unrepeatable,
-        })
-    }
-
-    /// Cuts the making of a region at every call.
+    /// Cuts the making of a region at every moment.
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn creation(&mut self, setup: &Setup) -> Result<(), Failure> {
-        let calls = Life::create(setup)
-            .map_err(|stop| self.stopped(stop))?
-            .medium()
-            .call_count();
-        for (nth, phase) in points(calls) {
-            self.enter(format!("on {}: crash {phase:?} call {nth} of creation", setup.name));
-            let counters = Counters {
-                values: 0,
-                opens: 0,
-                refusals: 0,
-            };
-            let found = Found::after_power_loss(Line::new(super::run::nothing()));
-            let mut medium = setup.medium();
-            medium.crash_after(nth, phase);
-            let mut life = Life::attach(setup, medium, &found, counters);
-            if life.create_log() != Err(Stop::Crashed) {
-                return Err(self.fail(Violation::Unrepeatable));
+    pub fn creation<M: Machine>(&mut self, machine: &M) -> Result<(), Failure> {
+        let nothing = Found::only(std::rc::Rc::default());
+        let explored = guarded(|| {
+            let mut made = Life::attach(machine, &machine.blank(), &nothing, Counters::default());
+            made.record();
+            made.create_log()?;
+            let counters = made.counters();
+            let limits = self.limits;
+            for moment in 0..machine.moments(made.process()) {
+                let mut failure = None;
+                let mut again = |left: Left<'_, M::Image>| {
+                    let image = (left.image)();
+                    let mut life = Life::attach(machine, &image, &nothing, counters);
+                    let probed = life.create_log().and_then(|()| life.probe()).map_err(Failure::from);
+                    self.hit("created again");
+                    match probed.and_then(|()| self.end(machine, &life, 0)) {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(found) => {
+                            failure = Some(found.behind(format!("{:?}", left.how)));
+                            ControlFlow::Break(())
+                        }
+                    }
+                };
+                let flow = machine.process_death(made.process(), Some(moment), &mut again);
+                if flow.is_continue() {
+                    let _ = machine.power_loss(made.process(), Some(moment), &limits, &mut again);
+                }
+                if let Some(failure) = failure {
+                    return Err(failure.behind(format!("crash at moment {moment}")));
+                }
             }
-            let counters = life.counters();
-            let mut images = life.medium().after_process_death();
-            life.medium().crash_states(&self.limits, &mut |image, _| {
-                images.push(image);
-                ControlFlow::Continue(())
-            });
-            for image in images {
-                let mut life = Life::attach(setup, image, &found, counters);
-                let again = life.create_log().and_then(|()| life.probe());
-                again.map_err(|stop| self.stopped(stop))?;
-                self.hit("created again");
-                self.crash(setup, &life, 0)?;
+            Ok(())
+        });
+        explored.map_err(|failure| failure.behind(format!("making a region on {}", machine.name())))
+    }
+
+    /// Checks everything that a crash within the recorded calls of `life` may leave.
+    fn moments<M: Machine>(&mut self, machine: &M, life: &Life<'_, M>, depth: u8) -> Result<(), Failure> {
+        for span in life.spans() {
+            for moment in span.moments.clone() {
+                self.crash(
+                    machine,
+                    life,
+                    Some(moment),
+                    [&span.power_loss, &span.process_death],
+                    depth,
+                )
+                .map_err(|failure| {
+                    let count = machine.moments(life.process());
+                    failure.behind(format!("crash at moment {moment} of {count}"))
+                })?;
             }
-            self.leave();
         }
         Ok(())
     }
@@ -215,113 +201,126 @@ impl Explorer {
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn crash(&mut self, setup: &Setup, life: &Life, depth: u8) -> Result<(), Failure> {
-        let medium = life.medium();
-        let counters = life.counters();
-        let mut failure = None;
-        let limits = self.limits;
-        let left = life.left(true);
-        medium.crash_states(&limits, &mut |image, survival| {
-            self.enter(format!("power loss, {survival:?}"));
-            if let Err(found) = self.check(setup, &image, &left, counters, depth) {
-                failure = Some(found);
-                return ControlFlow::Break(());
-            }
-            self.leave();
-            ControlFlow::Continue(())
-        });
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        for medium in medium.after_process_death() {
-            self.enter("death of the process".into());
-            self.check(setup, &medium, &life.left(false), counters, depth)?;
-            self.leave();
-        }
-        Ok(())
+    pub fn end<M: Machine>(&mut self, machine: &M, life: &Life<'_, M>, depth: u8) -> Result<(), Failure> {
+        self.crash(machine, life, None, [&life.left(true), &life.left(false)], depth)
     }
 
-    /// Checks that a new process recovers from `medium` what is to be found for.
+    fn crash<M: Machine>(
+        &mut self,
+        machine: &M,
+        life: &Life<'_, M>,
+        moment: Option<usize>,
+        [power_loss, process_death]: [&Found; 2],
+        depth: u8,
+    ) -> Result<(), Failure> {
+        let counters = life.counters();
+        let limits = self.limits;
+        let mut outcome = Ok(());
+        let mut check = |left: Left<'_, M::Image>, found: &Found| {
+            if self.is_explored(machine, left.digest, found, depth) {
+                return ControlFlow::Continue(());
+            }
+            let checked = guarded(|| self.check(machine, &(left.image)(), found, counters, depth));
+            match checked {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(failure) => {
+                    outcome = Err(failure.behind(format!("power loss, {:?}", left.how)));
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let flow = machine.power_loss(life.process(), moment, &limits, &mut |left| check(left, power_loss));
+        if flow.is_continue() {
+            let _ = machine.process_death(life.process(), moment, &mut |left| check(left, process_death));
+        }
+        outcome
+    }
+
+    /// Whether this pair was explored so deep already; from now on it is.
+    fn is_explored<M: Machine>(&mut self, machine: &M, image: u64, found: &Found, depth: u8) -> bool {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        (machine.name(), image, found.digest()).hash(&mut hasher);
+        match self.seen.entry(hasher.finish()) {
+            Entry::Occupied(explored) if *explored.get() >= depth => true,
+            explored => {
+                explored.insert_entry(depth);
+                false
+            }
+        }
+    }
+
+    /// Checks that a new process recovers from `image` what is to be found.
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn check(
+    pub fn check<M: Machine>(
         &mut self,
-        setup: &Setup,
-        medium: &Medium,
+        machine: &M,
+        image: &M::Image,
         found: &Found,
         counters: Counters,
         depth: u8,
     ) -> Result<(), Failure> {
-        let mut hasher = DefaultHasher::new();
-        (setup.name, medium.digest(), medium.pending_count(), found.possible()).hash(&mut hasher);
-        let explored = self.seen.entry(hasher.finish());
-        match explored {
-            Entry::Occupied(explored) if *explored.get() >= depth => return Ok(()),
-            explored => explored.insert_entry(depth),
-        };
-        let seen = observe_read_only(medium, setup, counters.opens + 1).map_err(|violation| self.fail(violation))?;
-        let state = found.judge(&seen).map_err(|violation| self.fail(violation))?;
+        let mut seen = Seen::default();
+        observe_read_only(machine, image, counters.opens + 1, &mut seen)?;
+        let state = found.judge(&seen).map_err(Violation::Recovered)?;
         // Nothing but a loss of power can change what is found from now on.
-        let found = if medium.pending_count() == 0 {
-            Found::after_power_loss(Line::new(state.clone()))
+        let settled = machine.is_settled(image);
+        let found = if settled {
+            Found::only(state.clone())
         } else {
             found.clone()
         };
 
-        let mut life = Life::attach(setup, medium.clone(), &found, counters);
-        life.open().map_err(|stop| self.stopped(stop))?;
-        if *life.line().newest() != state {
-            return Err(self.fail(Violation::OpensDisagree));
+        let mut life = Life::attach(machine, image, &found, counters);
+        if depth > 0 {
+            life.record();
+        }
+        life.open()?;
+        if *life.newest() != state {
+            return Err(Violation::OpensDisagree.into());
         }
         self.count(&life);
-        self.agree(setup, &life, "open")?;
-        life.probe().map_err(|stop| self.stopped(stop))?;
-        if life.report().map(|report| report.newest) != life.written_mark().map(|mark| mark.segment) {
+        self.agree(machine, &life, "open")?;
+        life.probe()?;
+        if life.log().is_some_and(Subject::moved_on) {
             self.hit("went on in a new segment");
         }
-        self.agree(setup, &life, "open, append, sync")?;
+        self.agree(machine, &life, "open, append, sync")?;
         if depth == 0 {
             return Ok(());
         }
-        let calls = life.medium().call_count() - medium.call_count();
-        for (nth, phase) in points(calls) {
-            self.enter(format!("open, append, sync; crash {phase:?} call {nth} of {calls}"));
-            let mut life = Life::attach(setup, medium.clone(), &found, counters);
-            life.handle().change(|medium| medium.crash_after(nth, phase));
-            match life.open().and_then(|()| life.probe()) {
-                Err(Stop::Violation(violation)) => return Err(self.fail(violation)),
-                _ if life.medium().has_crashed() => self.crash(setup, &life, depth - 1)?,
-                _ => return Err(self.fail(Violation::Unrepeatable)),
-            }
-            self.leave();
-        }
-        Ok(())
+        self.moments(machine, &life, depth - 1)
+            .map_err(|failure| failure.behind("open, append, sync".into()))
     }
 
     /// Whether a third open agrees after the power failed now.
-    fn agree(&mut self, setup: &Setup, life: &Life, behind: &str) -> Result<(), Failure> {
-        let counters = life.counters();
-        let mut failure = None;
+    fn agree<M: Machine>(&mut self, machine: &M, life: &Life<'_, M>, behind: &str) -> Result<(), Failure> {
+        let opens = life.counters().opens + 1;
         let limits = self.limits;
         let left = life.left(true);
-        life.medium().crash_states(&limits, &mut |image, survival| {
-            let seen = observe_read_only(&image, setup, counters.opens + 1);
-            let judged = seen.and_then(|seen| left.judge(&seen));
+        let mut outcome = Ok(());
+        let _ = machine.power_loss(life.process(), None, &limits, &mut |found| {
+            let mut seen = Seen::default();
+            let observed = observe_read_only(machine, &(found.image)(), opens, &mut seen);
+            let judged = observed.and_then(|()| left.judge(&seen).map_err(Violation::Recovered));
             match judged {
                 Ok(_) => ControlFlow::Continue(()),
                 Err(violation) => {
-                    self.enter(format!("{behind}, power loss, {survival:?}"));
-                    failure = Some(self.fail(violation));
+                    let failure = Failure::from(violation);
+                    outcome = Err(failure.behind(format!("{behind}, power loss, {:?}", found.how)));
                     ControlFlow::Break(())
                 }
             }
         });
-        failure.map_or(Ok(()), Err)
+        outcome
     }
 
-    fn count(&mut self, life: &Life) {
-        let Some(report) = life.report() else { return };
+    fn count<M: Machine>(&mut self, life: &Life<'_, M>) {
+        let Some(report) = life.log().and_then(Subject::report) else {
+            return;
+        };
         self.hit(match report.tail {
             Tail::New => "new",
             Tail::Closed => "closed",
@@ -343,8 +342,10 @@ impl Explorer {
     }
 }
 
-/// Every place in so many calls where a crash may fall: before and inside each, and behind the last.
-fn points(calls: u64) -> impl Iterator<Item = (u64, Phase)> {
-    let within = (1..=calls).flat_map(|nth| [(nth, Phase::Before), (nth, Phase::Inside)]);
-    within.chain((calls > 0).then_some((calls, Phase::After)))
+/// Runs `act`, a panic of the log being a broken promise too.
+///
+/// # Errors
+/// [`Failure`].
+pub fn guarded(act: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(Violation::Panicked.into()))
 }

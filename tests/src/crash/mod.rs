@@ -3,7 +3,10 @@
 
 pub mod explore;
 pub mod history;
+pub mod log;
+pub mod machine;
 pub mod model;
 pub mod random;
 pub mod run;
+pub mod segments;
 pub mod setup;

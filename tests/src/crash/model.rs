@@ -2,6 +2,8 @@
 //! frames nor segments.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// A value by its number: no two of one history are the same.
@@ -18,10 +20,39 @@ impl Value {
     #[must_use]
     pub fn bytes(self) -> Vec<u8> {
         let number = self.number.to_le_bytes();
-        let fill = (4..self.len).map(|at| (self.number.wrapping_mul(31).wrapping_add(at) % 251) as u8);
-        number.into_iter().chain(fill).collect()
+        number.into_iter().chain(self.fill().iter().copied()).collect()
+    }
+
+    /// The value that these are the bytes of, if any.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (number, fill) = bytes.split_first_chunk()?;
+        let value = Self {
+            number: u32::from_le_bytes(*number),
+            len: u32::try_from(bytes.len()).ok()?,
+        };
+        (fill.len() <= LONGEST && fill == value.fill()).then_some(value)
+    }
+
+    fn fill(self) -> &'static [u8] {
+        let start = (self.number.wrapping_mul(31) % 251) as usize;
+        &PATTERN[start..][..self.len as usize - 4]
     }
 }
+
+/// Bytes of the longest value, less its number.
+const LONGEST: usize = 1 << 16;
+
+/// A run of bytes that no shift by less than its period maps to itself.
+static PATTERN: [u8; LONGEST + 251] = {
+    let mut pattern = [0; LONGEST + 251];
+    let mut at = 0;
+    while at < pattern.len() {
+        pattern[at] = (at % 251) as u8;
+        at += 1;
+    }
+    pattern
+};
 
 /// One operation of an atomic append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +100,24 @@ impl State {
     }
 }
 
-/// What an opened log shows: its last sequence, and sequence, table and bytes of each record in the order of reading.
+/// What an opened log shows: its last sequence, and its records in the order of reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The last sequence given.
     pub last: u64,
-    /// Sequence, table, value.
-    pub records: Vec<(u64, u64, Vec<u8>)>,
+    /// All of them.
+    pub records: Vec<Record>,
+}
+
+/// A record as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its table.
+    pub table: u64,
+    /// Its value; `None` where its bytes are those of no value.
+    pub value: Option<Value>,
 }
 
 impl Seen {
@@ -87,8 +129,14 @@ impl Seen {
                 .iter()
                 .zip(&state.live)
                 .all(|(seen, (&sequence, &(table, value)))| {
-                    seen.0 == sequence && seen.1 == table && seen.2 == value.bytes()
+                    seen.sequence == sequence && seen.table == table && seen.value == Some(value)
                 })
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.last = 0;
+        self.records.clear();
     }
 }
 
@@ -163,45 +211,89 @@ impl Line {
         self.durable = self.durable.max(count);
     }
 
-    /// What may be found where the process died and the power stayed: all that the log took.
+    /// What the next process must find if this one ends now: by a loss of power, which may take what is not durable,
+    /// or by a death that takes nothing which the log took.
     #[must_use]
-    pub fn written(&self) -> &[Rc<State>] {
-        &self.states[self.answered..]
+    pub fn left(&self, power_loss: bool) -> Found {
+        let found = Found::new(self.states.clone().into(), self.durable, self.answered);
+        if power_loss { found.after_power_loss() } else { found }
+    }
+}
+
+/// What a process must find: one of the last states of the life before it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    states: Rc<[Rc<State>]>,
+    /// The first state that a loss of power may lead back to.
+    durable: usize,
+    from: usize,
+    digest: u64,
+}
+
+impl Found {
+    fn new(states: Rc<[Rc<State>]>, durable: usize, from: usize) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (from - durable, &states[durable..]).hash(&mut hasher);
+        Self {
+            digest: hasher.finish(),
+            states,
+            durable,
+            from,
+        }
     }
 
-    /// The states that may be found after a loss of power.
+    /// The same, if the power fails before a process opened the log.
+    #[must_use]
+    pub fn after_power_loss(&self) -> Self {
+        Self::new(self.states.clone(), self.durable, self.durable)
+    }
+
+    /// Only this.
+    #[must_use]
+    pub fn only(state: Rc<State>) -> Self {
+        Self::new([state].into(), 0, 0)
+    }
+
+    /// The states that may be found.
     #[must_use]
     pub fn possible(&self) -> &[Rc<State>] {
-        &self.states[self.durable..]
+        &self.states[self.from..]
+    }
+
+    /// The same for the same possible states.
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// Which of the possible states was found.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn judge(&self, possible: &[Rc<State>], seen: &Seen) -> Result<Rc<State>, Wrong> {
+    pub fn judge(&self, seen: &Seen) -> Result<Rc<State>, Wrong> {
         // The longest first: equal states are the same whichever append led there.
-        match possible.iter().rev().find(|state| seen.is(state)) {
+        match self.possible().iter().rev().find(|state| seen.is(state)) {
             Some(state) => Ok(state.clone()),
-            None => Err(self.name(possible, seen)),
+            None => Err(self.name(seen)),
         }
     }
 
-    fn name(&self, possible: &[Rc<State>], seen: &Seen) -> Wrong {
-        if seen.records.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+    fn name(&self, seen: &Seen) -> Wrong {
+        let possible = self.possible();
+        if seen.records.windows(2).any(|pair| pair[0].sequence >= pair[1].sequence) {
             return Wrong::Twice;
         }
-        let known = |record: &(u64, u64, Vec<u8>), states: &[Rc<State>]| {
+        let known = |record: &Record, states: &[Rc<State>]| {
             states.iter().any(|state| {
-                let known = state.live.get(&record.0);
-                known.is_some_and(|(table, value)| *table == record.1 && value.bytes() == record.2)
+                let known = state.live.get(&record.sequence);
+                known.is_some_and(|&(table, value)| table == record.table && record.value == Some(value))
             })
         };
         if seen.records.iter().any(|record| !known(record, &self.states)) {
             return Wrong::NeverWritten;
         }
         let kept = |sequence: &u64| possible.iter().all(|state| state.live.contains_key(sequence));
-        let found = |sequence: &u64| seen.records.iter().any(|record| record.0 == *sequence);
+        let found = |sequence: &u64| seen.records.iter().any(|record| record.sequence == *sequence);
         let mut durable = possible[0].live.keys();
         if durable.any(|sequence| kept(sequence) && !found(sequence)) {
             return Wrong::DurableLost;

@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use super::explore::{Explorer, Failure};
+use super::explore::{Explorer, Failure, guarded};
 use super::history::Op;
-use super::run::{Life, Stop, Violation};
-use super::setup::{SETUPS, Setup};
+use super::machine::{Left, Machine, Plan};
+use super::run::{Life, Stop};
 use crate::medium::Phase;
 
 /// Numbers from a seed: the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
@@ -55,44 +55,51 @@ const WEIGHTED: [Op; 24] = [
 ];
 
 impl Explorer {
-    /// The history of a seed, on one of the media or on `setup`.
+    /// The history of a seed on one machine.
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn random(&mut self, seed: u64, setup: Option<Setup>) -> Result<(), Failure> {
+    pub fn random<M: Machine>(&mut self, machine: &M, seed: u64) -> Result<(), Failure> {
         let mut dice = Dice(seed);
-        let any = SETUPS[dice.below(SETUPS.len() as u64) as usize];
-        let setup = setup.unwrap_or(any);
-        self.limits.seed = seed;
-        self.enter(format!("seed {seed} on {}", setup.name));
-        let mut life = Life::create(&setup).map_err(|stop| self.stopped(stop))?;
-        let lives = 1 + dice.below(8);
-        for _ in 0..lives {
-            self.live(&mut dice, &mut life)?;
-            life = self.reborn(&mut dice, &setup, &life)?;
-        }
-        self.leave();
-        Ok(())
+        let mut trail = vec![format!("seed {seed} on {}", machine.name())];
+        let lived = guarded(|| {
+            let mut life = Life::create(machine)?;
+            for _ in 0..=dice.below(8) {
+                self.live(&mut dice, &mut life, &mut trail)?;
+                life = self.reborn(&mut dice, machine, &life, &mut trail)?;
+            }
+            Ok(())
+        });
+        lived.map_err(|failure| {
+            trail.extend(failure.trail);
+            Failure { trail, ..failure }
+        })
     }
 
     /// Operations up to a crash or a fault, if one comes.
-    fn live(&mut self, dice: &mut Dice, life: &mut Life) -> Result<(), Failure> {
+    fn live<M: Machine>(
+        &mut self,
+        dice: &mut Dice,
+        life: &mut Life<'_, M>,
+        trail: &mut Vec<String>,
+    ) -> Result<(), Failure> {
         let ops = dice.below(30);
         if !dice.one_in(4) {
             let (nth, phase) = (1 + dice.below(4 + 4 * ops), Phase::ALL[dice.below(3) as usize]);
-            self.enter(format!("to crash {phase:?} call {nth}"));
-            life.handle().change(|medium| medium.crash_after(nth, phase));
+            trail.push(format!("to crash {phase:?} call {nth}"));
+            life.plan(Plan::Crash(nth, phase));
         }
         if dice.one_in(3) {
             let nth = 1 + dice.below(5);
-            self.enter(format!("sync {nth} to fail"));
-            life.handle().change(|medium| medium.fail_sync(nth));
+            trail.push(format!("sync {nth} to fail"));
+            life.plan(Plan::FailSync(nth));
         }
         for _ in 0..ops {
             let op = WEIGHTED[dice.below(WEIGHTED.len() as u64) as usize];
-            self.enter(format!("{op:?}"));
+            trail.push(format!("{op:?}"));
             match life.perform(op) {
-                Ok(()) if !life.medium().has_crashed() => {}
+                Ok(()) if !life.has_crashed() => {}
+                // Removing what is reclaimed may fail without a word.
                 Ok(()) | Err(Stop::Crashed) => {
                     self.hit("crashed");
                     return Ok(());
@@ -101,47 +108,50 @@ impl Explorer {
                     self.hit("poisoned");
                     return Ok(());
                 }
-                Err(Stop::Violation(violation)) => return Err(self.fail(violation)),
+                Err(stop) => return Err(stop.into()),
             }
         }
         Ok(())
     }
 
     /// Checks what `life` may leave and goes on with one of it.
-    fn reborn(&mut self, dice: &mut Dice, setup: &Setup, life: &Life) -> Result<Life, Failure> {
+    fn reborn<'m, M: Machine>(
+        &mut self,
+        dice: &mut Dice,
+        machine: &'m M,
+        life: &Life<'_, M>,
+        trail: &mut Vec<String>,
+    ) -> Result<Life<'m, M>, Failure> {
         let depth = u8::from(dice.one_in(40));
-        self.crash(setup, life, depth)?;
-        let (medium, found) = if dice.one_in(3) {
-            let mut media = life.medium().after_process_death();
-            let chosen = dice.below(media.len() as u64) as usize;
-            self.enter(format!("death of the process, outcome {chosen}"));
-            (media.swap_remove(chosen), life.left(false))
-        } else {
-            let mut images = Vec::new();
-            life.medium().crash_states(&self.limits, &mut |image, survival| {
-                images.push((image, *survival));
-                ControlFlow::Continue(())
-            });
-            let chosen = dice.below(images.len() as u64) as usize;
-            let (image, survival) = images.swap_remove(chosen);
-            self.enter(format!("power loss, {survival:?}"));
-            (image, life.left(true))
+        self.end(machine, life, depth)?;
+        let power_loss = !dice.one_in(3);
+        let mut images = Vec::new();
+        let limits = self.limits;
+        let mut take = |left: Left<'_, M::Image>| {
+            images.push(((left.image)(), format!("{:?}", left.how)));
+            ControlFlow::Continue(())
         };
-        let mut next = Life::attach(setup, medium, &found, life.counters());
+        let _ = if power_loss {
+            machine.power_loss(life.process(), None, &limits, &mut take)
+        } else {
+            machine.process_death(life.process(), None, &mut take)
+        };
+        let chosen = dice.below(images.len() as u64) as usize;
+        let (image, how) = images.swap_remove(chosen);
+        trail.push(format!("found {how}"));
+        let mut next = Life::attach(machine, &image, &life.left(power_loss), life.counters());
         if dice.one_in(4) {
             let (nth, phase) = (1 + dice.below(8), Phase::ALL[dice.below(3) as usize]);
-            self.enter(format!("to crash {phase:?} call {nth}"));
-            next.handle().change(|medium| medium.crash_after(nth, phase));
+            trail.push(format!("to crash {phase:?} call {nth}"));
+            next.plan(Plan::Crash(nth, phase));
         }
         match next.open() {
-            Ok(()) if !next.medium().has_crashed() => {
-                let never = |medium: &mut crate::medium::Medium| medium.crash_after(u64::MAX / 2, Phase::Before);
-                next.handle().change(never);
+            Ok(()) if !next.has_crashed() => {
+                next.plan(Plan::Nothing);
                 Ok(next)
             }
-            Ok(()) | Err(Stop::Crashed) => self.reborn(dice, setup, &next),
-            Err(Stop::Poisoned) => Err(self.fail(Violation::Unrepeatable)),
-            Err(Stop::Violation(violation)) => Err(self.fail(violation)),
+            Ok(()) | Err(Stop::Crashed) => self.reborn(dice, machine, &next, trail),
+            Err(stop) => Err(stop.into()),
         }
     }
 }

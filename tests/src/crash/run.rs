@@ -1,20 +1,14 @@
-//! One log on one medium beside its oracle, from open to crash.
+//! One log on one machine beside its oracle, from open to crash.
 
+use std::ops::Range;
 use std::rc::Rc;
 
-use walstone_core::{Batch, Capacity, Checksum, Error, Log, Mark, Options, PoisonCause, Report};
-
 use super::history::Op;
-use super::model::{Change, Line, Seen, State, Value, Wrong};
-use super::setup::Setup;
-use crate::medium::{Limits, Medium, MediumHandle};
-use crate::storages::SimError;
-
-/// The log under test.
-pub type Subject = Log<'static, MediumHandle>;
+use super::machine::{Denied, How, Machine, Plan, Subject};
+use super::model::{Change, Found, Line, Seen, State, Value, Wrong};
 
 /// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The planned crash came.
     Crashed,
@@ -25,18 +19,16 @@ pub enum Stop {
 }
 
 /// A broken promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// What an open found is wrong.
     Recovered(Wrong),
     /// An open failed.
-    Open(Error<SimError>),
-    /// A record could not be read.
-    Read(Error<SimError>),
-    /// Reading one table shows other records than reading all.
-    TableDiffers(u64),
+    Open(Denied),
+    /// A record could not be read, or one way of reading shows other records than another.
+    Read(String),
     /// An operation failed that must not.
-    Refused(Op, Error<SimError>),
+    Refused(Op, Denied),
     /// An append got other sequences than the next ones.
     Sequences {
         /// The one that was due.
@@ -58,22 +50,32 @@ pub enum Violation {
 
 /// One life of a log: it ends with the process or with the power.
 #[derive(Debug)]
-pub struct Life {
-    setup: Setup,
-    handle: MediumHandle,
-    log: Option<Subject>,
+pub struct Life<'m, M: Machine> {
+    machine: &'m M,
+    process: M::Process,
+    log: Option<M::Log>,
     line: Line,
-    /// Since what `line` tells of, the power failed.
-    powerless: bool,
-    /// What must be durable for each append to be.
-    marks: Vec<Mark>,
-    values: u32,
-    opens: u64,
-    refusals: u32,
+    /// What this process must find, until it opened.
+    found: Option<Found>,
+    counters: Counters,
+    recording: bool,
+    spans: Vec<Span>,
+    seen: Seen,
+}
+
+/// The moments of one call of the log, and what a crash at one of them must leave.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// As the machine numbers them.
+    pub moments: Range<usize>,
+    /// If the power fails.
+    pub power_loss: Found,
+    /// If the process dies.
+    pub process_death: Found,
 }
 
 /// What is handed from one life to the next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Counters {
     /// Values appended so far.
     pub values: u32,
@@ -83,134 +85,70 @@ pub struct Counters {
     pub refusals: u32,
 }
 
-/// What a process must find: the appends of the life before it, and how that ended.
-#[derive(Clone, Debug)]
-pub struct Found {
-    line: Line,
-    powerless: bool,
-}
-
-impl Found {
-    /// Only what was durable must be found.
-    #[must_use]
-    pub const fn after_power_loss(line: Line) -> Self {
-        Self { line, powerless: true }
-    }
-
-    /// The states that may be found.
-    #[must_use]
-    pub fn possible(&self) -> &[Rc<State>] {
-        if self.powerless {
-            self.line.possible()
-        } else {
-            self.line.written()
-        }
-    }
-
-    /// Which of the possible states was found.
-    ///
-    /// # Errors
-    /// [`Violation::Recovered`].
-    pub fn judge(&self, seen: &Seen) -> Result<Rc<State>, Violation> {
-        let possible = self.possible();
-        self.line.judge(possible, seen).map_err(Violation::Recovered)
-    }
-}
-
-/// Options with the entropy of the `nth` open.
-#[must_use]
-pub fn options(nth: u64) -> Options {
-    Options {
-        checksum: Checksum::BYTEWISE,
-        ..Options::new(7, nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-}
-
-/// Everything that a log shows.
-///
-/// # Errors
-/// [`Violation::Read`], [`Violation::TableDiffers`].
-pub fn observe(log: &mut Subject) -> Result<Seen, Violation> {
-    let records = read(log, None)?;
-    for of in [1, 2] {
-        let of_table = read(log, Some(of))?;
-        let mut expected = records.iter().filter(|(_, table, _)| *table == of);
-        if of_table.iter().any(|record| expected.next() != Some(record)) || expected.next().is_some() {
-            return Err(Violation::TableDiffers(of));
-        }
-    }
-    Ok(Seen {
-        last: log.last_sequence(),
-        records,
-    })
-}
-
-fn read(log: &mut Subject, table: Option<u64>) -> Result<Vec<(u64, u64, Vec<u8>)>, Violation> {
-    let mut records = Vec::new();
-    let mut reads = log.read(table, ..);
-    while let Some(record) = reads.next() {
-        let record = record.map_err(Violation::Read)?;
-        records.push((record.sequence, record.table, record.value.to_vec()));
-    }
-    Ok(records)
-}
-
-/// What an open for reading shows; it must change nothing.
-///
-/// # Errors
-/// [`Stop::Violation`].
-pub fn observe_read_only(medium: &Medium, setup: &Setup, opens: u64) -> Result<Seen, Violation> {
-    let before = medium.digest();
-    let handle = MediumHandle::new(medium.clone());
-    let capacity = Capacity::heap(setup.geometry.segment_len() as usize);
-    let log = Log::open_read_only(handle.clone(), capacity, options(opens));
-    let seen = observe(&mut log.map_err(Violation::Open)?)?;
-    if handle.medium().digest() != before {
-        return Err(Violation::ReadOnlyChanged);
-    }
-    Ok(seen)
-}
-
 impl From<Violation> for Stop {
     fn from(violation: Violation) -> Self {
         Self::Violation(violation)
     }
 }
 
-impl Life {
+/// What an open for reading shows; it must change nothing.
+///
+/// # Errors
+/// [`Violation`].
+pub fn observe_read_only<M: Machine>(
+    machine: &M,
+    image: &M::Image,
+    opens: u64,
+    seen: &mut Seen,
+) -> Result<(), Violation> {
+    let mut process = machine.boot(image, true);
+    let log = machine.open(&mut process, How::Read, opens);
+    seen.clear();
+    log.map_err(Violation::Open)?.observe(seen).map_err(Violation::Read)?;
+    if machine.moments(&process) > 0 {
+        return Err(Violation::ReadOnlyChanged);
+    }
+    Ok(())
+}
+
+impl<'m, M: Machine> Life<'m, M> {
     /// A new log on an empty medium.
     ///
     /// # Errors
     /// [`Stop`].
-    pub fn create(setup: &Setup) -> Result<Self, Stop> {
-        let mut life = Self::attach(
-            setup,
-            setup.medium(),
-            &Found::after_power_loss(Line::new(Rc::default())),
-            Counters {
-                values: 0,
-                opens: 0,
-                refusals: 0,
-            },
-        );
+    pub fn create(machine: &'m M) -> Result<Self, Stop> {
+        let found = Found::only(Rc::default());
+        let mut life = Self::attach(machine, &machine.blank(), &found, Counters::default());
         life.create_log()?;
         Ok(life)
     }
 
     /// The life of a process that finds this medium; nothing is opened yet.
     #[must_use]
-    pub fn attach(setup: &Setup, medium: Medium, found: &Found, counters: Counters) -> Self {
+    pub fn attach(machine: &'m M, image: &M::Image, found: &Found, counters: Counters) -> Self {
         Self {
-            setup: *setup,
-            handle: MediumHandle::new(medium),
+            machine,
+            process: machine.boot(image, false),
             log: None,
-            line: found.line.clone(),
-            powerless: found.powerless,
-            marks: Vec::new(),
-            values: counters.values,
-            opens: counters.opens,
-            refusals: counters.refusals,
+            line: Line::new(Rc::default()),
+            found: Some(found.clone()),
+            counters,
+            recording: false,
+            spans: Vec::new(),
+            seen: Seen::default(),
         }
+    }
+
+    /// From here on the moments are remembered at which a crash could fall.
+    pub fn record(&mut self) {
+        self.recording = true;
+        self.machine.record(&mut self.process);
+    }
+
+    /// The moments since then, call by call. A moment lies behind what its call did to the medium.
+    #[must_use]
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     /// Makes the log, or opens it if it is there.
@@ -218,10 +156,7 @@ impl Life {
     /// # Errors
     /// [`Stop`].
     pub fn create_log(&mut self) -> Result<(), Stop> {
-        self.opens += 1;
-        let capacity = Capacity::heap(self.setup.geometry.segment_len() as usize);
-        let log = Log::open_or_create(self.handle.clone(), capacity, options(self.opens));
-        self.opened(log)
+        self.open_as(How::Create)
     }
 
     /// Opens the log; what it finds is the beginning of this life.
@@ -229,89 +164,93 @@ impl Life {
     /// # Errors
     /// [`Stop`].
     pub fn open(&mut self) -> Result<(), Stop> {
-        self.log = None;
-        self.opens += 1;
-        let capacity = Capacity::heap(self.setup.geometry.segment_len() as usize);
-        let log = Log::open(self.handle.clone(), capacity, options(self.opens));
-        self.opened(log)
+        if self.log.take().is_some() {
+            self.found = Some(self.line.left(false));
+        }
+        self.open_as(How::Write)
     }
 
-    fn opened(&mut self, log: Result<Subject, Error<SimError>>) -> Result<(), Stop> {
+    fn open_as(&mut self, how: How) -> Result<(), Stop> {
+        self.counters.opens += 1;
+        let log = self.machine.open(&mut self.process, how, self.counters.opens);
+        self.called();
         let mut log = match log {
             Ok(log) => log,
-            Err(Error::Storage(SimError::Crashed)) => return Err(Stop::Crashed),
-            Err(Error::Storage(SimError::SyncFailed)) => return Err(Stop::Poisoned),
-            Err(error) => return Err(Violation::Open(error).into()),
+            Err(Denied::Crashed) => return Err(Stop::Crashed),
+            Err(Denied::SyncFailed { .. }) => return Err(Stop::Poisoned),
+            Err(denied) => return Err(Violation::Open(denied).into()),
         };
-        let seen = observe(&mut log)?;
-        let state = self.found().judge(&seen)?;
+        self.seen.clear();
+        log.observe(&mut self.seen).map_err(Violation::Read)?;
+        let state = self.left(false).judge(&self.seen).map_err(Violation::Recovered)?;
         self.line = Line::new(state);
-        self.powerless = false;
-        self.marks.clear();
+        self.found = None;
         self.log = Some(log);
         Ok(())
     }
 
-    /// The appends of this life.
-    #[must_use]
-    pub const fn line(&self) -> &Line {
-        &self.line
+    /// Takes down what a crash within the last call of the log must leave.
+    fn called(&mut self) {
+        let before = self.spans.last().map_or(0, |span| span.moments.end);
+        let now = self.machine.moments(&self.process);
+        if self.recording && now > before {
+            self.spans.push(Span {
+                moments: before..now,
+                power_loss: self.left(true),
+                process_death: self.left(false),
+            });
+        }
     }
 
-    fn found(&self) -> Found {
-        Found {
-            line: self.line.clone(),
-            powerless: self.powerless,
-        }
+    /// The state that the appends of this life led to.
+    #[must_use]
+    pub fn newest(&self) -> &Rc<State> {
+        self.line.newest()
     }
 
     /// What the next process must find if this one ends now.
     #[must_use]
     pub fn left(&self, power_loss: bool) -> Found {
-        Found {
-            line: self.line.clone(),
-            powerless: self.powerless || power_loss,
+        match &self.found {
+            Some(found) if power_loss => found.after_power_loss(),
+            Some(found) => found.clone(),
+            None => self.line.left(power_loss),
         }
     }
 
-    /// What the open did.
+    /// The log, once it is open.
     #[must_use]
-    pub fn report(&self) -> Option<Report> {
-        self.log.as_ref().map(|log| *log.report())
+    pub const fn log(&self) -> Option<&M::Log> {
+        self.log.as_ref()
     }
 
-    /// Where the log stands.
+    /// The process, for what it may leave.
     #[must_use]
-    pub fn written_mark(&self) -> Option<Mark> {
-        self.log.as_ref().map(Log::written_mark)
+    pub const fn process(&self) -> &M::Process {
+        &self.process
     }
 
-    /// The medium as it is now.
-    #[must_use]
-    pub fn medium(&self) -> Medium {
-        self.handle.medium()
+    /// Plans a crash or a fault.
+    pub fn plan(&mut self, plan: Plan) {
+        self.machine.plan(&mut self.process, plan);
     }
 
-    /// The medium, to plan its faults.
+    /// Whether the planned crash came.
     #[must_use]
-    pub const fn handle(&self) -> &MediumHandle {
-        &self.handle
+    pub fn has_crashed(&self) -> bool {
+        self.machine.has_crashed(&self.process)
     }
 
     /// What the next life goes on from.
     #[must_use]
     pub const fn counters(&self) -> Counters {
-        Counters {
-            values: self.values,
-            opens: self.opens,
-            refusals: self.refusals,
-        }
+        self.counters
     }
 
     fn value(&mut self, len: u32) -> Value {
-        self.values += 1;
+        self.counters.values += 1;
         Value {
-            number: self.values,
+            number: self.counters.values,
             len,
         }
     }
@@ -321,8 +260,8 @@ impl Life {
         let of_first = state.last_of(1).unwrap_or(state.last).max(1);
         match op {
             Op::Small | Op::Durable => vec![Change::Put(1, self.value(8))],
-            Op::TwoUnits => vec![Change::Put(1, self.value(self.setup.two_units_len()))],
-            Op::Largest => vec![Change::Put(1, self.value(self.setup.largest_len()))],
+            Op::TwoUnits => vec![Change::Put(1, self.value(self.machine.two_units_len()))],
+            Op::Largest => vec![Change::Put(1, self.value(self.machine.largest_len()))],
             Op::Batch => vec![
                 Change::Put(1, self.value(8)),
                 Change::Put(2, self.value(9)),
@@ -348,54 +287,57 @@ impl Life {
     /// [`Stop`].
     pub fn perform(&mut self, op: Op) -> Result<(), Stop> {
         match op {
-            Op::Sync => self.control(op, Log::sync),
-            Op::Reclaim => self.control(op, Log::reclaim),
+            Op::Sync => self.control(op, M::Log::sync),
+            Op::Reclaim => self.control(op, M::Log::reclaim),
             Op::CloseReopen => {
-                self.control(op, Log::close)?;
+                self.control(op, M::Log::close)?;
                 self.open()
             }
             Op::Reopen => self.open(),
             Op::PowerLoss => self.lose_power(),
             Op::FailSync => {
-                self.handle.change(|medium| medium.fail_sync(2));
+                self.plan(Plan::FailSync(2));
                 Ok(())
             }
             Op::Durable => {
                 self.append(op)?;
-                self.control(Op::Sync, Log::sync)
+                self.control(Op::Sync, M::Log::sync)
             }
             _ => self.append(op),
         }
     }
 
     fn lose_power(&mut self) -> Result<(), Stop> {
-        let limits = Limits {
+        let limits = crate::medium::Limits {
             exhaustive: 6,
             places: 16,
             random: 0,
-            ..Limits::default()
+            ..crate::medium::Limits::default()
         };
         let mut images = Vec::new();
-        self.handle.medium().crash_states(&limits, &mut |image, _| {
-            images.push(image);
+        let _ = self.machine.power_loss(&self.process, None, &limits, &mut |left| {
+            images.push((left.image)());
             std::ops::ControlFlow::Continue(())
         });
         let image = images.swap_remove(images.len() / 2);
-        self.handle = MediumHandle::new(image);
-        self.powerless = true;
+        self.found = Some(self.left(true));
+        self.log = None;
+        self.process = self.machine.boot(&image, self.recording);
+        self.spans.clear();
         self.open()
     }
 
-    fn control(&mut self, op: Op, act: impl FnOnce(&mut Subject) -> Result<(), Error<SimError>>) -> Result<(), Stop> {
+    fn control(&mut self, op: Op, act: impl FnOnce(&mut M::Log) -> Result<(), Denied>) -> Result<(), Stop> {
         let Some(log) = &mut self.log else {
             return Err(Stop::Poisoned);
         };
         let acted = act(log);
+        self.called();
         let synced = acted.is_ok() && matches!(op, Op::Sync | Op::CloseReopen);
         self.settle(synced);
         match acted {
             Ok(()) => Ok(()),
-            Err(error) => self.refused(op, error),
+            Err(denied) => self.refused(op, denied),
         }
     }
 
@@ -404,24 +346,21 @@ impl Life {
         if synced {
             self.line.settle(self.line.answered());
         } else if let Some(log) = &self.log {
-            let durable = log.durable_mark();
-            let count = self.marks.iter().take_while(|&&mark| mark <= durable).count();
-            self.line.settle(count);
+            self.line.settle(log.durable_count());
         }
     }
 
-    fn refused(&mut self, op: Op, error: Error<SimError>) -> Result<(), Stop> {
-        let poisoned = self.log.as_ref().and_then(Log::poisoned);
-        match error {
-            Error::Storage(SimError::Crashed) => Err(Stop::Crashed),
-            Error::Storage(SimError::SyncFailed) if poisoned == Some(PoisonCause::Sync) => self.stays_poisoned(),
-            Error::Storage(SimError::SyncFailed) => Err(Violation::NotPoisoned.into()),
-            Error::Full | Error::TooManyVoids { .. } if poisoned.is_none() => {
+    fn refused(&mut self, op: Op, denied: Denied) -> Result<(), Stop> {
+        match denied {
+            Denied::Crashed => Err(Stop::Crashed),
+            Denied::SyncFailed { poisoned: true } => self.stays_poisoned(),
+            Denied::SyncFailed { poisoned: false } => Err(Violation::NotPoisoned.into()),
+            Denied::Full => {
                 self.line.refuse();
-                self.refusals += 1;
+                self.counters.refusals += 1;
                 Ok(())
             }
-            error => Err(Violation::Refused(op, error).into()),
+            denied => Err(Violation::Refused(op, denied).into()),
         }
     }
 
@@ -430,16 +369,15 @@ impl Life {
         let Some(log) = &mut self.log else {
             return Err(Stop::Poisoned);
         };
+        let never = Change::Put(1, Value { number: 0, len: 5 });
         let refusals = [
-            log.append(1, b"never").map(drop),
+            log.append(&[never]).map(drop),
             log.sync(),
             log.reclaim(),
             log.hand_over(),
             log.close(),
         ];
-        let refused =
-            |outcome: &Result<(), _>| matches!(outcome, Err(Error::Poisoned(PoisonCause::Sync) | Error::Closed));
-        if !refusals.iter().all(refused) {
+        if !refusals.iter().all(|outcome| *outcome == Err(Denied::Ended)) {
             return Err(Violation::NotPoisoned.into());
         }
         self.settle(false);
@@ -449,25 +387,25 @@ impl Life {
     fn append(&mut self, op: Op) -> Result<(), Stop> {
         let changes = self.changes(op);
         self.line.issue(&changes);
-        let due = self.line.newest().clone();
+        let due = self.line.newest().last;
         let Some(log) = &mut self.log else {
             return Err(Stop::Poisoned);
         };
-        match append_to(log, &changes) {
-            Ok((last, mark)) => {
+        let appended = log.append(&changes);
+        self.called();
+        match appended {
+            Ok(got) => {
                 self.line.answer();
-                self.marks.push(mark);
                 self.settle(false);
-                if last == due.last {
+                if got == due {
                     Ok(())
                 } else {
-                    let due = due.last;
-                    Err(Violation::Sequences { due, got: last }.into())
+                    Err(Violation::Sequences { due, got }.into())
                 }
             }
-            Err(error) => {
+            Err(denied) => {
                 self.settle(false);
-                self.refused(op, error)
+                self.refused(op, denied)
             }
         }
     }
@@ -477,48 +415,21 @@ impl Life {
     /// # Errors
     /// [`Stop`].
     pub fn probe(&mut self) -> Result<(), Stop> {
-        let before = self.refusals;
+        let before = self.counters.refusals;
         self.perform(Op::Durable)?;
-        if self.refusals == before {
+        if self.counters.refusals == before {
             return Ok(());
         }
         // A full log takes records again once its own are deleted.
         let room = [Op::DeleteFirst, Op::DeleteOther, Op::Reclaim, Op::Durable];
         for op in room {
-            self.refusals = before;
+            self.counters.refusals = before;
             self.perform(op)?;
         }
-        if self.refusals == before {
+        if self.counters.refusals == before {
             Ok(())
         } else {
-            Err(Violation::Refused(Op::Durable, Error::Full).into())
+            Err(Violation::Refused(Op::Durable, Denied::Full).into())
         }
     }
-}
-
-/// The last sequence and what makes it durable.
-fn append_to(log: &mut Subject, changes: &[Change]) -> Result<(u64, Mark), Error<SimError>> {
-    let appended = match *changes {
-        [Change::Put(table, value)] => log.append(table, &value.bytes()),
-        [Change::DeleteUpTo(table, to)] => log.delete_up_to(table, to),
-        [Change::TruncateFrom(table, from)] => log.truncate_from(table, from),
-        _ => {
-            let mut batch = Batch::new();
-            for &change in changes {
-                match change {
-                    Change::Put(table, value) => batch.push(table, &value.bytes()),
-                    Change::DeleteUpTo(table, to) => batch.delete_up_to(table, to),
-                    Change::TruncateFrom(table, from) => batch.truncate_from(table, from),
-                }
-            }
-            log.append_batch(&batch)
-        }
-    }?;
-    Ok((appended.last, appended.mark))
-}
-
-/// What a log holds that was never written to.
-#[must_use]
-pub fn nothing() -> Rc<State> {
-    Rc::default()
 }

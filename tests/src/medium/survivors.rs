@@ -113,6 +113,7 @@ impl Medium {
         before.crashed = false;
         before.call_count = 0;
         before.syncs_to_failure = None;
+        before.moments = None;
         let cut = before.cut.take();
         let mut outcomes = vec![(Outcome::Before, before.clone())];
         let mut after = before.clone();

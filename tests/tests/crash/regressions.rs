@@ -44,12 +44,13 @@ fn a_spare_that_a_session_wrote_to_is_not_written_again() {
 #[test]
 fn a_log_at_the_limit_of_its_facts_can_be_deleted_from() {
     for setup in ["bytes", "flash", "sync-units"] {
-        check(0, |explorer| {
-            let mut life = Life::create(&named(setup)).map_err(|stop| explorer.stopped(stop))?;
+        check(0, |_| {
+            let setup = named(setup);
+            let mut life = Life::create(&setup)?;
             while life.counters().refusals == 0 {
-                life.perform(Op::Largest).map_err(|stop| explorer.stopped(stop))?;
+                life.perform(Op::Largest)?;
             }
-            life.probe().map_err(|stop| explorer.stopped(stop))
+            Ok(life.probe()?)
         });
     }
 }
@@ -59,20 +60,21 @@ fn a_log_at_the_limit_of_its_facts_can_be_deleted_from() {
 fn a_log_full_of_deletions_can_be_deleted_from() {
     for setup in ["bytes", "flash", "words", "sync-units"] {
         for deletions in 1..8 {
-            check(0, |explorer| {
-                let mut life = Life::create(&named(setup)).map_err(|stop| explorer.stopped(stop))?;
+            check(0, |_| {
+                let setup = named(setup);
+                let mut life = Life::create(&setup)?;
                 while life.counters().refusals == 0 {
-                    life.perform(Op::Largest).map_err(|stop| explorer.stopped(stop))?;
+                    life.perform(Op::Largest)?;
                 }
                 for _ in 0..40 {
                     let ops = [Op::Batch]
                         .into_iter()
                         .chain([Op::TruncateSuffix; 8].into_iter().take(deletions));
                     for op in ops {
-                        life.perform(op).map_err(|stop| explorer.stopped(stop))?;
+                        life.perform(op)?;
                     }
                 }
-                life.probe().map_err(|stop| explorer.stopped(stop))
+                Ok(life.probe()?)
             });
         }
     }

@@ -56,7 +56,9 @@ fn two_operations_cut_anywhere() {
 
 #[test]
 fn long_histories_of_several_lives_and_failing_syncs() {
-    let explorer = check(0, |explorer| (1..=160).try_for_each(|seed| explorer.random(seed, None)));
+    let explorer = check(0, |explorer| {
+        (1..=160).try_for_each(|seed| explorer.random(&SETUPS[seed as usize % SETUPS.len()], seed))
+    });
     for outcome in ["crashed", "poisoned", "went on in a new segment", "slots released"] {
         assert!(explorer.hits().contains_key(outcome), "no history was '{outcome}'");
     }

@@ -1,0 +1,43 @@
+//! Proofs of crash safety that take longer than a test, one subcommand each.
+//!
+//! ```text
+//! crashsim exhaustive [--depth N] [--deep N] [--on NAME]... [--seconds N]
+//! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
+//! ```
+//!
+//! Each ends with one line that sums up, and exits with 0 only if all is well.
+
+mod arguments;
+mod exhaustive;
+mod random;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+
+/// Whether all is well, or why the command line makes no sense.
+type Outcome = Result<bool, String>;
+
+type Command = fn(&mut Arguments) -> Outcome;
+
+/// The subcommands by name.
+const COMMANDS: &[(&str, Command)] = &[("exhaustive", exhaustive::run), ("random", random::run)];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::of_process();
+    let asked = arguments.next();
+    let command = COMMANDS.iter().find(|(name, _)| Some(*name) == asked.as_deref());
+    let Some((_, run)) = command else {
+        let names: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
+        eprintln!("crashsim wants one of: {}", names.join(", "));
+        return ExitCode::from(2);
+    };
+    match run(&mut arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The engine's blocking log as a [`Subject`], on any storage that tells its planned faults apart.
+
+use walstone_core::{Batch, Checksum, Error, Log, Mark, Options, Report, Storage};
+
+use super::machine::{Denied, Subject};
+use super::model::{Change, Record, Seen, Value};
+use crate::storages::SimError;
+
+/// A log, and what it said of its appends.
+#[derive(Debug)]
+pub struct Subjected<S: Storage> {
+    log: Log<'static, S>,
+    /// What must be durable for each append to be.
+    marks: Vec<Mark>,
+}
+
+/// An error of a storage that fails as planned.
+pub trait Planned {
+    /// The fault that was planned, if it is one.
+    fn planned(&self) -> Option<SimError>;
+}
+
+impl Planned for SimError {
+    fn planned(&self) -> Option<SimError> {
+        Some(*self)
+    }
+}
+
+/// Options with the entropy of the `nth` open.
+#[must_use]
+pub fn options(nth: u64) -> Options {
+    Options {
+        checksum: Checksum::BYTEWISE,
+        ..Options::new(7, nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+impl<S: Storage<Error: Planned>> Subjected<S> {
+    /// What an open gave.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn new(opened: Result<Log<'static, S>, Error<S::Error>>) -> Result<Self, Denied> {
+        let log = opened.map_err(|error| denied::<S>(error, false))?;
+        Ok(Self { log, marks: Vec::new() })
+    }
+
+    /// The log itself.
+    pub const fn log(&mut self) -> &mut Log<'static, S> {
+        &mut self.log
+    }
+
+    fn told<T>(&self, outcome: Result<T, Error<S::Error>>) -> Result<T, Denied> {
+        outcome.map_err(|error| denied::<S>(error, self.log.poisoned().is_some()))
+    }
+
+    fn read(&mut self, table: Option<u64>, mut take: impl FnMut(Record) -> bool) -> Result<(), String> {
+        let mut reads = self.log.read(table, ..);
+        while let Some(record) = reads.next() {
+            let record = record.map_err(|error| format!("{error:?}"))?;
+            let record = Record {
+                sequence: record.sequence,
+                table: record.table,
+                value: Value::parse(record.value),
+            };
+            if !take(record) {
+                return Err(format!("reading table {table:?} shows other records than reading all"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn denied<S: Storage<Error: Planned>>(error: Error<S::Error>, poisoned: bool) -> Denied {
+    match error {
+        Error::Full | Error::TooManyVoids { .. } if !poisoned => Denied::Full,
+        Error::Poisoned(_) | Error::Closed => Denied::Ended,
+        Error::Storage(ref fault) => match fault.planned() {
+            Some(SimError::Crashed) => Denied::Crashed,
+            Some(SimError::SyncFailed) => Denied::SyncFailed { poisoned },
+            _ => Denied::Other(format!("{error:?}")),
+        },
+        error => Denied::Other(format!("{error:?}")),
+    }
+}
+
+impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
+    fn append(&mut self, changes: &[Change]) -> Result<u64, Denied> {
+        let log = &mut self.log;
+        let appended = match *changes {
+            [Change::Put(table, value)] => log.append(table, &value.bytes()),
+            [Change::DeleteUpTo(table, to)] => log.delete_up_to(table, to),
+            [Change::TruncateFrom(table, from)] => log.truncate_from(table, from),
+            _ => {
+                let mut batch = Batch::new();
+                for &change in changes {
+                    match change {
+                        Change::Put(table, value) => batch.push(table, &value.bytes()),
+                        Change::DeleteUpTo(table, to) => batch.delete_up_to(table, to),
+                        Change::TruncateFrom(table, from) => batch.truncate_from(table, from),
+                    }
+                }
+                log.append_batch(&batch)
+            }
+        };
+        let appended = self.told(appended)?;
+        self.marks.push(appended.mark);
+        Ok(appended.last)
+    }
+
+    fn sync(&mut self) -> Result<(), Denied> {
+        let outcome = self.log.sync();
+        self.told(outcome)
+    }
+
+    fn hand_over(&mut self) -> Result<(), Denied> {
+        let outcome = self.log.hand_over();
+        self.told(outcome)
+    }
+
+    fn reclaim(&mut self) -> Result<(), Denied> {
+        let outcome = self.log.reclaim();
+        self.told(outcome)
+    }
+
+    fn close(&mut self) -> Result<(), Denied> {
+        let outcome = self.log.close();
+        self.told(outcome)
+    }
+
+    fn observe(&mut self, seen: &mut Seen) -> Result<(), String> {
+        seen.last = self.log.last_sequence();
+        let records = &mut seen.records;
+        self.read(None, |record| {
+            records.push(record);
+            true
+        })?;
+        for table in [1, 2] {
+            let mut expected = records.iter().filter(|record| record.table == table);
+            self.read(Some(table), |record| expected.next() == Some(&record))?;
+            if expected.next().is_some() {
+                return Err(format!("reading table {table} shows fewer records than reading all"));
+            }
+        }
+        Ok(())
+    }
+
+    fn durable_count(&self) -> usize {
+        let durable = self.log.durable_mark();
+        self.marks.iter().take_while(|&&mark| mark <= durable).count()
+    }
+
+    fn report(&self) -> Option<Report> {
+        Some(*self.log.report())
+    }
+
+    fn moved_on(&self) -> bool {
+        self.log.report().newest != self.log.written_mark().segment
+    }
+}
