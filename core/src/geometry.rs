@@ -105,11 +105,11 @@ impl Geometry {
     /// 1 (or the write unit): there is no such block, as on files.
     ///
     /// # Errors
-    /// [`GeometryError::PageLen`] unless the write unit, or a power of two above it and at most a sixteenth of
+    /// [`GeometryError::PageLen`] unless the write unit, or a power of two above it and at most an eighth of
     /// the segment; [`GeometryError::SegmentTooSmall`].
     pub const fn with_page_len(mut self, page_len: u32) -> Result<Self, GeometryError> {
         let possible = page_len == self.write_unit as u32
-            || (page_len.is_power_of_two() && page_len > self.write_unit as u32 && page_len <= self.segment_len / 16);
+            || (page_len.is_power_of_two() && page_len > self.write_unit as u32 && page_len <= self.segment_len / 8);
         if !possible {
             return Err(GeometryError::PageLen { page_len });
         }
@@ -213,7 +213,7 @@ pub enum GeometryError {
         /// What was asked for.
         sync_unit: u32,
     },
-    /// The page is not a power of two between the write unit and a sixteenth of the segment.
+    /// The page is not a power of two between the write unit and an eighth of the segment.
     PageLen {
         /// What was asked for.
         page_len: u32,
@@ -253,7 +253,7 @@ impl fmt::Display for GeometryError {
             ),
             Self::PageLen { page_len } => write!(
                 f,
-                "page of {page_len} bytes is not a power of two between the write unit and a sixteenth of the segment"
+                "page of {page_len} bytes is not a power of two between the write unit and an eighth of the segment"
             ),
             Self::SegmentTooSmall { segment_len, min } => {
                 write!(
@@ -279,7 +279,7 @@ mod tests {
     use crate::checksum::Checksum;
     use crate::segment::header::Header;
 
-    /// A write unit above a sixteenth of the segment, and a sync unit set before a larger write unit, once gave
+    /// A write unit above the limit of pages, and a sync unit set before a larger write unit, once gave
     /// geometries whose own segment headers did not decode.
     #[test]
     fn every_geometry_that_is_accepted_is_read_back_from_a_header() {

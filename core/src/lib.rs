@@ -37,8 +37,9 @@
 //!
 //! * `alloc`: room that grows, [`SharedStorage`], snapshots, salvage, [`ram::RamStorage`].
 //! * `defmt`: `defmt::Format` on public errors and reports.
+//! * `embedded-storage`: [`flat::NorDevice`] and [`flat::ByteDevice`].
 //!
-//! Neither changes a stored byte.
+//! None changes a stored byte.
 //!
 //! # What it does not do
 //!
@@ -70,6 +71,7 @@ mod engine;
 mod error;
 mod examine;
 mod facts;
+pub mod flat;
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
 #[doc = include_str!("../docs/format.md")]

@@ -1,0 +1,45 @@
+//! What a device must be able to do.
+
+use crate::flat::DeviceGeometry;
+use crate::storage::StorageError;
+
+/// A row of bytes that can be read, programmed and, mostly, erased. Offsets are in bytes from its start.
+///
+/// No method has a default, so that a decorator that forgets one does not compile.
+pub trait Device {
+    /// The device's own error. [`Fault::Unreadable`](crate::Fault::Unreadable) is an ECC fault of bytes that an
+    /// interrupted program may have torn: they are then taken for bytes that do not verify, not for a dead device.
+    type Error: StorageError + 'static;
+
+    /// Never changes during the life of the value.
+    fn geometry(&self) -> DeviceGeometry;
+
+    /// Fills `buf`. Any offset and length within the device.
+    ///
+    /// # Errors
+    /// The contents of `buf` mean nothing.
+    fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error>;
+
+    /// Programs whole write units. On a device with erase, each of them once after its block was erased.
+    ///
+    /// Power loss before the next `sync`: each unit is old, new or torn; no other byte changes outside a shared sync
+    /// unit.
+    ///
+    /// # Errors
+    /// The units are in doubt.
+    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// Erases whole erase blocks. Never called on a device without erase.
+    ///
+    /// Power loss: these blocks hold anything, even what reads as erased and does not last.
+    ///
+    /// # Errors
+    /// The blocks are in doubt.
+    fn erase(&mut self, offset: u32, len: u32) -> Result<(), Self::Error>;
+
+    /// On return, everything programmed and erased survives power loss.
+    ///
+    /// # Errors
+    /// Nothing since the last sync is known durable.
+    fn sync(&mut self) -> Result<(), Self::Error>;
+}

@@ -1,0 +1,186 @@
+//! The adapters: drivers of other crates' traits, files and plain bytes as devices.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
+
+use embedded_io::{Error, ErrorKind};
+use walstone_core::flat::{
+    ByteDevice, Device, DeviceGeometry, FlatCapacity, FlatStorage, IoDevice, IoError, NorDevice, SliceDevice,
+};
+use walstone_core::{Fault, StorageError};
+use walstone_tests::behaviour::{Room, check_log};
+use walstone_tests::conformance::{check_full_with, check_storage_with, check_survival_with};
+use walstone_tests::flash::NorChip;
+
+use crate::{header_for, open};
+
+fn nor<const READ: usize, const WRITE: usize, const ERASE: usize>(slot_len: u32) {
+    let make = |blocks| open(NorDevice::new(NorChip::<READ, WRITE, ERASE>::new(blocks)), slot_len);
+    let blocks = slot_len / ERASE as u32;
+    let header = header_for(&make(5 * blocks));
+    check_storage_with(|| make(5 * blocks), &header);
+    check_full_with(|| make(5 * blocks), &header);
+    check_log(|| make(16 * blocks), &mut Room::lent());
+}
+
+#[test]
+fn nor_flash_of_any_read_unit() {
+    nor::<1, 4, 4096>(4096);
+    nor::<4, 4, 1024>(4096);
+    nor::<8, 8, 2048>(2048);
+    nor::<32, 32, 8192>(8192);
+}
+
+/// EEPROM as its driver shows it.
+#[derive(Debug)]
+struct Eeprom(Vec<u8>);
+
+impl embedded_storage::ReadStorage for Eeprom {
+    type Error = Infallible;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl embedded_storage::Storage for Eeprom {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Infallible> {
+        self.0[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[test]
+fn eeprom() {
+    let device = |slots: usize, fresh| ByteDevice::new(Eeprom(vec![fresh; slots * 2048]));
+    let make = || open(device(5, 0), 2048);
+    let header = header_for(&make());
+    check_storage_with(make, &header);
+    check_full_with(make, &header);
+    check_log(|| open(device(16, 0), 2048), &mut Room::lent());
+    // One that comes with other bytes in it is formatted, or its slots are released by the first log.
+    let format = || match FlatStorage::format(device(16, 0xff), 2048, FlatCapacity::heap(16, 16)) {
+        Ok(storage) => storage,
+        Err(error) => panic!("{error}"),
+    };
+    check_storage_with(format, &header);
+    check_log(|| open(device(16, 0xff), 2048), &mut Room::lent());
+}
+
+#[test]
+fn plain_bytes() {
+    let flash = DeviceGeometry::flash(5 * 4096, 4, 4096);
+    for geometry in [flash, DeviceGeometry::without_erase(5 * 4096)] {
+        let make = || {
+            let bytes = vec![geometry.erased().unwrap_or(0); 5 * 4096];
+            open(SliceDevice::new(bytes.leak(), geometry), 4096)
+        };
+        let header = header_for(&make());
+        check_storage_with(make, &header);
+        check_full_with(make, &header);
+    }
+    let mut short = [0; 100];
+    let mut device = SliceDevice::new(&mut short, flash);
+    assert!(device.read(99, &mut [0; 2]).is_err());
+    assert!(device.program(u32::MAX, &[0]).is_err());
+}
+
+/// A file through the traits of `embedded_io`.
+#[derive(Debug)]
+struct Stream(std::fs::File);
+
+impl embedded_io::ErrorType for Stream {
+    type Error = ErrorKind;
+}
+
+fn kind(error: std::io::Error) -> ErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+        _ => ErrorKind::Other,
+    }
+}
+
+impl embedded_io::Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        self.0.read(buf).map_err(kind)
+    }
+}
+
+impl embedded_io::Write for Stream {
+    fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
+        self.0.write(buf).map_err(kind)
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        self.0.flush().map_err(kind)
+    }
+}
+
+impl embedded_io::Seek for Stream {
+    fn seek(&mut self, to: embedded_io::SeekFrom) -> Result<u64, ErrorKind> {
+        let to = match to {
+            embedded_io::SeekFrom::Start(to) => SeekFrom::Start(to),
+            embedded_io::SeekFrom::End(by) => SeekFrom::End(by),
+            embedded_io::SeekFrom::Current(by) => SeekFrom::Current(by),
+        };
+        self.0.seek(to).map_err(kind)
+    }
+}
+
+fn stream(len: u64) -> Stream {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(len).unwrap();
+    Stream(file)
+}
+
+#[test]
+fn a_file_in_place_of_an_sd_card() {
+    let sectors = |slots: u32| DeviceGeometry::without_erase(slots * 16384).with_sync_unit(512);
+    let make = |slots: u32| {
+        let device = IoDevice::new(stream(u64::from(slots) * 16384), sectors(slots), |io: &mut Stream| {
+            io.0.sync_data().map_err(kind)
+        });
+        open(device, 16384)
+    };
+    let header = header_for(&make(5));
+    check_storage_with(|| make(5), &header);
+    check_full_with(|| make(5), &header);
+    check_log(|| make(16), &mut Room::lent());
+}
+
+#[test]
+fn a_file_keeps_what_was_synced_and_the_hook_is_what_syncs() {
+    let geometry = DeviceGeometry::without_erase(5 * 4096);
+    let syncs = Rc::new(Cell::new(0));
+    let device = |io: Stream| {
+        let syncs = syncs.clone();
+        IoDevice::new(io, geometry, move |io: &mut Stream| {
+            syncs.set(syncs.get() + 1);
+            io.0.sync_data().map_err(kind)
+        })
+    };
+    let make = || open(device(stream(5 * 4096)), 4096);
+    let header = header_for(&make());
+    let reopen =
+        |storage: FlatStorage<'static, IoDevice<Stream, _>>| open(device(storage.into_device().into_inner()), 4096);
+    check_survival_with(make, reopen, reopen, &header);
+    // Two lives, each with two creates, one remove, and in one of them one sync.
+    assert_eq!(syncs.get(), 2 * 3 + 1);
+}
+
+#[test]
+fn a_file_that_is_too_short_says_so() {
+    let geometry = DeviceGeometry::without_erase(5 * 4096);
+    let mut device = IoDevice::new(stream(100), geometry, |_: &mut Stream| Err(ErrorKind::TimedOut));
+    let short = device.read(99, &mut [0; 2]).unwrap_err();
+    assert_eq!((short, short.kind()), (IoError::Short, ErrorKind::InvalidData));
+    let failed = device.sync().unwrap_err();
+    assert_eq!((failed.kind(), failed.fault()), (ErrorKind::TimedOut, Fault::Device));
+}

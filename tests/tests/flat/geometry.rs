@@ -1,0 +1,120 @@
+//! What a device may be cut into, and what is said of the rest.
+
+use walstone_core::flat::{DeviceGeometry, FlatCapacity, FlatGeometry, FlatGeometryError, FlatStorage, OpenError};
+use walstone_core::{GeometryError, Log, Options, Workspace};
+use walstone_tests::flash::Chip;
+
+use crate::{devices, open};
+
+const BOARD: Result<FlatGeometry, FlatGeometryError> =
+    FlatGeometry::new(DeviceGeometry::flash(1 << 20, 4, 4096).with_page_len(256), 8192);
+
+#[test]
+fn a_geometry_is_judged_before_the_program_runs() {
+    const { assert!(BOARD.is_ok()) };
+    let board = BOARD.unwrap();
+    assert_eq!((board.slot_len(), board.slot_count()), (8192, 128));
+    assert_eq!(board.segment().segment_len(), 8192 - 64);
+}
+
+#[test]
+fn what_cannot_work_is_named() {
+    let flash = |write_unit, erase_unit| DeviceGeometry::flash(65536, write_unit, erase_unit);
+    let check = |device, slot_len, expect| assert_eq!(FlatGeometry::new(device, slot_len), Err(expect), "{expect}");
+    let unit = |write_unit| FlatGeometryError::Segment(GeometryError::WriteUnit { write_unit });
+    check(flash(3, 4096), 4096, unit(3));
+    check(flash(0, 4096), 4096, unit(0));
+    check(flash(8192, 8192), 8192, unit(8192));
+    let block = |erase_unit, unit| FlatGeometryError::EraseUnit { erase_unit, unit };
+    check(flash(64, 96), 4096, block(96, 64));
+    check(flash(1, 4), 4096, block(4, 8));
+    let unaligned = |slot_len, step| FlatGeometryError::SlotUnaligned { slot_len, step };
+    check(flash(4, 4096), 0, unaligned(0, 4096));
+    check(flash(4, 4096), 6144, unaligned(6144, 4096));
+    check(flash(4, 1024).with_page_len(2048), 5120, unaligned(5120, 1024));
+    let small = |slot_len, min| FlatGeometryError::SlotTooSmall { slot_len, min };
+    check(flash(4, 512), 512, small(512, 1088));
+    check(flash(32, 1024), 1024, small(1024, 1088));
+    let few = |slots| FlatGeometryError::TooFewSlots { slots, min: 3 };
+    check(flash(4, 4096), 65536, few(1));
+    check(flash(4, 4096), 32768, few(2));
+    let page = |page_len| FlatGeometryError::Segment(GeometryError::PageLen { page_len });
+    check(flash(4, 4096).with_page_len(1024), 4096, page(1024));
+    let sync_unit = |sync_unit| FlatGeometryError::Segment(GeometryError::SyncUnit { sync_unit });
+    let plain = DeviceGeometry::without_erase(65536);
+    check(plain.with_sync_unit(24), 4080, sync_unit(24));
+}
+
+/// The least slot that is accepted carries a log, whatever the units.
+#[test]
+fn the_least_slot_carries_a_log() {
+    for (name, device, _) in devices(64) {
+        let found = |&slot_len: &u32| FlatGeometry::new(device, slot_len).is_ok();
+        let steps = (1..).map(|count| count * device.slot_step());
+        let slot_len = steps.take(1 << 16).find(found).unwrap();
+        let mut room = Workspace::<64, 8, 4, 2048>::new();
+        let storage = open(Chip::new(device), slot_len);
+        let Ok(mut log) = Log::create(storage, room.lend(), Options::new(1, 2)) else {
+            panic!("no log on {name} with slots of {slot_len}");
+        };
+        for at in 0..300 {
+            if at % 10 == 9 {
+                assert!(log.delete_up_to(1, at).is_ok(), "{name} with slots of {slot_len}");
+                assert!(log.reclaim().is_ok(), "{name} with slots of {slot_len}");
+            }
+            let appended = log.append(1, b"record");
+            assert!(appended.is_ok(), "{name} with slots of {slot_len}: {appended:?}");
+        }
+    }
+}
+
+#[test]
+fn room_that_is_too_small_says_what_is_needed() {
+    let device = DeviceGeometry::flash(8 * 4096, 32, 4096);
+    for (slots, gather) in [(7, 32), (8, 31), (0, 0)] {
+        let opened = FlatStorage::open(Chip::new(device), 4096, FlatCapacity::heap(slots, gather));
+        match opened {
+            Err(OpenError::Room { slots: 8, gather: 32 }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A device that was cut at other places is refused, whatever can be seen through the new cut.
+#[test]
+fn another_geometry_than_that_on_the_device_is_named() {
+    let device = DeviceGeometry::flash(16 * 4096, 4, 2048);
+    let stored_as = FlatGeometry::new(device, 4096).unwrap().segment();
+    for (slot_len, device) in [
+        (8192, device),
+        (12288, device),
+        (2048, device),
+        (4096, device.with_page_len(256)),
+        (4096, DeviceGeometry::flash(16 * 4096, 8, 4096)),
+    ] {
+        // The log starts in a slot that the other cut does not look at, or in one it does.
+        for skip in [0, 1] {
+            let chip = Chip::new(DeviceGeometry::flash(16 * 4096, 4, 2048));
+            let mut room = Workspace::<16, 8, 4, 512>::new();
+            {
+                let storage = open(chip.clone(), 4096);
+                let Ok(mut log) = Log::create(storage, room.lend(), Options::new(1, 2)) else {
+                    panic!("no log");
+                };
+                for _ in 0..skip * 100 {
+                    assert!(log.append(1, &[7; 64]).is_ok());
+                }
+                assert!(log.delete_up_to(1, u64::MAX).and_then(|_| log.reclaim()).is_ok());
+                assert!(log.close().is_ok());
+            }
+            let again = Chip::from_bytes(device, &chip.bytes());
+            let count = 16 * 4096 / slot_len;
+            let given = FlatGeometry::new(device, slot_len).unwrap().segment();
+            let opened = FlatStorage::open(again, slot_len, FlatCapacity::heap(count as usize, 8));
+            let Err(OpenError::Mismatch { stored, given: asked }) = opened else {
+                panic!("{opened:?}");
+            };
+            assert_eq!((stored, asked), (stored_as, given));
+        }
+    }
+}
