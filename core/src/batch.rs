@@ -179,7 +179,7 @@ impl Batch<'static> {
     /// An empty batch that grows on the heap.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(Buffer::Owned(alloc::vec::Vec::new()))
+        Self::with(Buffer::owned(0))
     }
 
     /// Adds a value of `table`.

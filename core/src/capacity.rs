@@ -61,6 +61,7 @@ impl<T: Copy> List<'_, T> {
             Self::Lent(list) => list.insert(at, element).map_err(|_| ListFull),
             #[cfg(feature = "alloc")]
             Self::Owned(list) => {
+                make_room(list);
                 list.insert(at, element);
                 Ok(())
             }
@@ -72,6 +73,7 @@ impl<T: Copy> List<'_, T> {
             Self::Lent(list) => list.push(element).map_err(|_| ListFull),
             #[cfg(feature = "alloc")]
             Self::Owned(list) => {
+                make_room(list);
                 list.push(element);
                 Ok(())
             }
@@ -91,6 +93,15 @@ impl<T: Copy> List<'_, T> {
     }
 }
 
+/// Makes room for one more, and a few. A list that doubles would hold up to twice of what it needs, and an open region
+/// should cost no more than its facts.
+#[cfg(feature = "alloc")]
+fn make_room<T>(list: &mut alloc::vec::Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(4 + list.len() / 32);
+    }
+}
+
 impl<T: Copy + fmt::Debug> fmt::Debug for List<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.as_slice()).finish()
@@ -100,17 +111,34 @@ impl<T: Copy + fmt::Debug> fmt::Debug for List<'_, T> {
 /// Bytes to read into and to build control frames in, lent or owned.
 pub(crate) enum Buffer<'w> {
     Lent(&'w mut [u8]),
+    /// `kept`: bytes that stay, however little is needed.
     #[cfg(feature = "alloc")]
-    Owned(alloc::vec::Vec<u8>),
+    Owned {
+        bytes: alloc::vec::Vec<u8>,
+        kept: usize,
+    },
 }
 
+/// What a buffer on the heap keeps at least, so that control frames of usual length allocate once.
+#[cfg(feature = "alloc")]
+const KEPT_LEN: usize = 4096;
+
 impl Buffer<'_> {
+    /// One on the heap that never has fewer than `len` bytes.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn owned(len: usize) -> Self {
+        Self::Owned {
+            bytes: alloc::vec![0; len],
+            kept: len,
+        }
+    }
+
     /// At least `len` bytes; `None` where the caller lent fewer.
     pub(crate) fn at_least(&mut self, len: usize) -> Option<&mut [u8]> {
         match self {
             Self::Lent(bytes) => (bytes.len() >= len).then_some(bytes),
             #[cfg(feature = "alloc")]
-            Self::Owned(bytes) => {
+            Self::Owned { bytes, .. } => {
                 if bytes.len() < len {
                     bytes.resize(len, 0);
                 }
@@ -119,12 +147,23 @@ impl Buffer<'_> {
         }
     }
 
+    /// Gives back what only a long manifest needed: else an open region would hold room for one all the time.
+    pub(crate) fn release(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let Self::Owned { bytes, kept } = self
+            && bytes.len() > (*kept).max(KEPT_LEN)
+        {
+            bytes.truncate(*kept);
+            bytes.shrink_to_fit();
+        }
+    }
+
     /// What is there now.
     pub(crate) fn whole(&mut self) -> &mut [u8] {
         match self {
             Self::Lent(bytes) => bytes,
             #[cfg(feature = "alloc")]
-            Self::Owned(bytes) => bytes,
+            Self::Owned { bytes, .. } => bytes,
         }
     }
 
@@ -133,7 +172,7 @@ impl Buffer<'_> {
         match self {
             Self::Lent(bytes) => bytes,
             #[cfg(feature = "alloc")]
-            Self::Owned(bytes) => bytes,
+            Self::Owned { bytes, .. } => bytes,
         }
     }
 }
@@ -226,7 +265,7 @@ impl Capacity<'static> {
             blocks: BlockStarts {
                 starts: Some(alloc::boxed::Box::new([0; BLOCKS])),
             },
-            buffer: Buffer::Owned(alloc::vec![0; buffer_len]),
+            buffer: Buffer::owned(buffer_len),
         }
     }
 }

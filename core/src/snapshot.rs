@@ -52,10 +52,13 @@ impl<S> Log<'_, S> {
         let region = &self.engine.region;
         let active = &region.active;
         let tables = region.tables.complete().filter(|_| with_tables);
+        // Not one longer than it needs to be: there is one for each open region.
+        let mut segments = Vec::with_capacity(region.listed().count());
+        segments.extend(region.listed().copied());
         Snapshot {
             layout: region.layout,
             checksum: region.checksum,
-            segments: region.listed().copied().collect(),
+            segments,
             active: Segment {
                 id: active.id,
                 first_sequence: active.first_sequence,

@@ -158,6 +158,7 @@ impl<'w> Engine<'w> {
             (Step::Write { offset, control, .. }, outcome) => {
                 self.checked(outcome, PoisonCause::Write)?;
                 self.region.control_written(control, offset, self.buffer.as_slice());
+                self.buffer.release();
             }
             (Step::Sync(mark), outcome) => {
                 self.checked(outcome, PoisonCause::Sync)?;

@@ -10,6 +10,7 @@ mod names;
 mod root;
 mod segment;
 mod storage;
+mod table;
 
 pub use error::{Cause, Doing, FileError};
 pub use lock::RootLock;

@@ -55,7 +55,16 @@ impl RegionDir {
     }
 }
 
-/// One segment file, open or not. There is one value per file, so that what is known of it outlives closing.
+/// What must be known of a segment that nobody uses, when it is used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Stores may go below this: there are written blocks. 0: not known since the root was opened.
+    pub(crate) claimed: u32,
+    /// Slices below this may be lent out, and stay valid whatever is closed.
+    pub(crate) lent: u32,
+}
+
+/// One segment file, open or not. There is one value per file at a time, made from what the one before it knew.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
     id: SegmentId,
@@ -63,8 +72,7 @@ pub(crate) struct SegmentFile {
     len: u32,
     serial: u64,
     last_used: AtomicU64,
-    /// Stores may go below this: there are written blocks. 0: not known since the root was opened. Changed with
-    /// `state` locked.
+    /// As [`Known::claimed`]. Changed with `state` locked.
     claimed: AtomicU32,
     /// The file is removed. Changed with `state` locked.
     gone: AtomicBool,
@@ -83,7 +91,7 @@ pub(crate) struct State {
     dirty: bool,
     /// Counts changes, so that a sync knows whether it covers the last one.
     changes: u64,
-    /// The end of all stores of this life.
+    /// Nothing is stored below this any more that was not stored already.
     stored_end: u32,
     /// Bytes that the next claim goes ahead; 0 before the first.
     step: u32,
@@ -99,24 +107,24 @@ pub(crate) struct Opened(Option<Arc<File>>, Option<Arc<Map>>);
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
 
 impl SegmentFile {
-    /// A segment of which blocks up to `claimed` are known to be written.
-    pub(crate) fn new(id: SegmentId, dir: Arc<RegionDir>, len: u32, claimed: u32, gate: AppendGate) -> Self {
+    /// A segment, closed.
+    pub(crate) fn new(id: SegmentId, dir: Arc<RegionDir>, len: u32, known: Known, gate: AppendGate) -> Self {
         Self {
             id,
             dir,
             len,
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             last_used: AtomicU64::new(0),
-            claimed: AtomicU32::new(claimed),
+            claimed: AtomicU32::new(known.claimed),
             gone: AtomicBool::new(false),
             claiming: Mutex::default(),
             written_back: AtomicU32::new(0),
             state: Mutex::new(State {
                 file: None,
-                bytes: Lending::new(gate),
+                bytes: Lending::resumed(gate, known.lent),
                 dirty: false,
                 changes: 0,
-                stored_end: 0,
+                stored_end: known.lent,
                 step: 0,
                 tells_holes: None,
             }),
@@ -190,6 +198,15 @@ impl SegmentFile {
     pub(crate) fn try_close(&self) -> Option<Opened> {
         let mut state = self.state.try_lock().ok()?;
         (!state.dirty).then(|| state.close())
+    }
+
+    /// What must be known when it is used again, if it is closed and wholly durable.
+    pub(crate) fn put_away(&mut self) -> Option<Known> {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        (state.file.is_none() && !state.dirty).then_some(Known {
+            claimed: *self.claimed.get_mut(),
+            lent: state.bytes.lent(),
+        })
     }
 
     /// The state of the open and mapped file, locked.

@@ -1,6 +1,5 @@
 //! The segments of one region as files in its directory, written through shared maps.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
@@ -13,7 +12,8 @@ use walstone_core::{Geometry, Mark, SegmentId};
 
 use super::error::{Cause, Doing, FileError};
 use super::names::{self, InRegion};
-use super::segment::{Ground, RegionDir, SegmentFile};
+use super::segment::{Ground, Known, RegionDir, SegmentFile};
+use super::table::SegmentTable;
 use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, Pin};
 
 /// A handle on the segments of one region.
@@ -56,8 +56,7 @@ pub(crate) struct RegionFiles {
     dir: Arc<RegionDir>,
     geometry: Geometry,
     gate: AppendGate,
-    /// Every segment met so far.
-    table: Mutex<BTreeMap<SegmentId, Arc<SegmentFile>>>,
+    table: Mutex<SegmentTable>,
     /// Names that are listed are durable.
     dir_synced: AtomicBool,
     removed: AtomicBool,
@@ -87,12 +86,13 @@ impl RegionFiles {
     /// The directory is removed: nothing can be opened any more.
     pub(crate) fn removed(&self) {
         self.removed.store(true, Ordering::Release);
-        for segment in std::mem::take(&mut *self.table()).into_values() {
+        let in_use = self.table().remove_all();
+        for segment in in_use {
             segment.removed(&self.ground);
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<SegmentId, Arc<SegmentFile>>> {
+    fn table(&self) -> MutexGuard<'_, SegmentTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,13 +107,12 @@ impl RegionFiles {
         if self.removed.load(Ordering::Acquire) {
             return Err(FileError::new(Doing::Open, &*self.dir.path(), Cause::Removed));
         }
-        let segment = table.entry(id).or_insert_with(|| Arc::new(self.new_segment(id, 0)));
-        Ok(Arc::clone(segment))
+        Ok(table.meet(id, |known| self.new_segment(id, known)))
     }
 
-    fn new_segment(&self, id: SegmentId, claimed: u32) -> SegmentFile {
+    fn new_segment(&self, id: SegmentId, known: Known) -> SegmentFile {
         let dir = Arc::clone(&self.dir);
-        SegmentFile::new(id, dir, self.geometry.segment_len(), claimed, self.gate.clone())
+        SegmentFile::new(id, dir, self.geometry.segment_len(), known, self.gate.clone())
     }
 
     fn pin(&self, segment: &Arc<SegmentFile>, from: u32, to: u64) -> Result<Pin, FileError> {
@@ -369,8 +368,12 @@ impl Storage for MapStorage {
             return Err(FileError::new(Doing::Create, &*dir, Cause::Removed));
         }
         let claimed = self.create_file(&dir, id, header)?;
-        let segment = Arc::new(self.region.new_segment(id, claimed));
-        self.region.table().insert(id, segment);
+        let known = Known {
+            claimed,
+            ..Known::default()
+        };
+        let segment = Arc::new(self.region.new_segment(id, known));
+        self.region.table().made(segment);
         self.current = self.current.take().filter(|current| current.id() != id);
         Ok(())
     }
@@ -431,7 +434,7 @@ impl Storage for MapStorage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         })?;
-        self.region.table().remove(&id);
+        self.region.table().remove(id);
         self.current = None;
         seam.sync_dir(&self.dir()).map_err(io)
     }

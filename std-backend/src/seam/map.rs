@@ -3,8 +3,8 @@
 //! What makes lending sound within this process:
 //!
 //! - A byte of a file changes here only through [`Lending::store`] (and through `pwrite` of what already reads
-//!   there). There is one [`Lending`] per file and opening of its region, behind a lock, however often the file
-//!   is mapped anew.
+//!   there). There is one [`Lending`] per file and opening of its region at a time, behind a lock, however often
+//!   the file is mapped anew; the next one begins with the lent end of the one before it.
 //! - A store needs the [`AppendRight`] of the file's region, of which there is one. Slices that the holder of
 //!   the right reads for itself borrow the right, so that they end before its next store.
 //! - Everybody else gets slices only below the *lent end* of the file, and no store goes below it.
@@ -166,14 +166,22 @@ pub struct Lending {
 }
 
 impl Lending {
-    /// For a file of the region that has this gate. Make one per file only.
+    /// For a file of the region that has this gate, of which nothing was lent yet. Make one per file only.
     #[must_use]
     pub fn new(gate: AppendGate) -> Self {
-        Self {
-            gate,
-            map: None,
-            lent: 0,
-        }
+        Self::resumed(gate, 0)
+    }
+
+    /// For a file whose last one of these is gone, with what was [lent](Self::lent) by it.
+    #[must_use]
+    pub fn resumed(gate: AppendGate, lent: u32) -> Self {
+        Self { gate, map: None, lent }
+    }
+
+    /// Nothing is stored below this any more.
+    #[must_use]
+    pub fn lent(&self) -> u32 {
+        self.lent
     }
 
     /// Uses this map from now on.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use walstone::files::{FileError, MapStorage, Root};
+use walstone::files::{Cause, FileError, MapStorage, Root};
 use walstone::seam::{Call, Seam};
 use walstone_core::SegmentId;
 use walstone_core::{SharedStorage, Storage};
@@ -70,6 +70,47 @@ fn what_was_read_last_stays_mapped_until_reading_ends() {
     assert_eq!(maps_below(bench.path()), 2, "the other handle still reads");
     other.end_reading();
     assert_eq!(maps_below(bench.path()), 1);
+}
+
+/// Of most segments hardly more than the id is remembered. What must not be forgotten: how far slices are lent, for they
+/// stay valid while their map lives; and how far space is claimed, for the log does not claim it again.
+#[test]
+fn what_is_lent_and_claimed_is_remembered_of_segments_long_unused() {
+    let bench = Bench::with(Seam::new(), 1);
+    let mut storage = bench.open();
+    for id in 2..=100 {
+        storage.create(SegmentId(id), &HEADER).unwrap();
+    }
+    append(&mut storage, 1, 64, &[1; 9000]).unwrap();
+    storage.claim(SegmentId(1), 20_000).unwrap();
+    storage.sync(mark(1, 9064)).unwrap();
+    let pin = storage.pin(SegmentId(1), 64, 5000).unwrap();
+    // A handle holds the segment that it met last.
+    read(&mut storage, 2, 0, 64);
+    for _ in 0..2 {
+        for id in 2..=100 {
+            drop(storage.pin(SegmentId(id), 0, 64).unwrap());
+        }
+    }
+    let refused = storage.write(SegmentId(1), 4999, &[b"x"]).unwrap_err();
+    assert!(
+        matches!(
+            refused.cause(),
+            Cause::Lent {
+                offset: 4999,
+                lent: 5000
+            }
+        ),
+        "{refused}"
+    );
+    storage.write(SegmentId(1), 19_999, &[b"x"]).unwrap();
+    assert!(storage.write(SegmentId(1), 260_000, &[b"x"]).is_err(), "never claimed");
+    assert_eq!(*pin, [1; 4936]);
+    // A segment that is removed takes all of it along.
+    storage.remove(SegmentId(1)).unwrap();
+    storage.create(SegmentId(1), &HEADER).unwrap();
+    append(&mut storage, 1, 64, b"anew").unwrap();
+    assert_eq!(*pin, [1; 4936]);
 }
 
 /// An error of write-back is told to descriptors that were open then. So what is not durable stays open,
