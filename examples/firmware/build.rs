@@ -1,0 +1,10 @@
+//! Gives the linker the board's memory map.
+
+fn main() {
+    println!("cargo:rerun-if-changed=memory.x");
+    let target = std::env::var("TARGET").unwrap_or_default();
+    if target.starts_with("thumb") {
+        println!("cargo:rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));
+        println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    }
+}

@@ -1,0 +1,54 @@
+//! The log: open, append, iterate, delete, reclaim.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+
+use cortex_m_rt::entry;
+use embedded_storage::nor_flash::NorFlash;
+use walstone_core::{Capacity, Checksum, Log, Options, Workspace};
+use walstone_firmware::board;
+use walstone_firmware::nor::{Nor, SECTOR_LEN};
+use walstone_firmware::slots::Slots;
+
+type Room = Workspace<16, 8, 4, 640>;
+
+const TABLE: u64 = 7;
+const RECORDS: u64 = 200;
+const DELETED: u64 = 150;
+
+#[inline(never)]
+fn work(storage: Slots<Nor>, capacity: Capacity<'_>) -> Option<()> {
+    let mut options = Options::new(black_box(1), black_box(7));
+    if cfg!(feature = "crc-table") {
+        options.checksum = Checksum::BYTEWISE;
+    }
+    let mut log = Log::open_or_create(storage, capacity, options).ok()?;
+    for _ in 0..black_box(RECORDS) {
+        log.append(black_box(TABLE), black_box(b"sixteen bytes...")).ok()?;
+    }
+    log.sync().ok()?;
+    log.delete_up_to(black_box(TABLE), black_box(DELETED)).ok()?;
+    log.reclaim().ok()?;
+    let mut left = 0;
+    let mut reads = log.read(black_box(Some(TABLE)), black_box(1)..);
+    while let Some(record) = reads.next() {
+        black_box(record.ok()?);
+        left += 1;
+    }
+    (left == RECORDS - DELETED).then_some(())
+}
+
+#[entry]
+fn main() -> ! {
+    let mut flash = Nor::new(board::cells(black_box(16 * SECTOR_LEN)));
+    let mut good = flash.erase(0, 16 * SECTOR_LEN as u32).is_ok();
+    let room = board::lent(Room::new());
+    let stack = board::stack_of(|| good &= Slots::new(flash).and_then(|slots| work(slots, room.lend())).is_some());
+    board::print(c"stack ");
+    board::print_number(stack);
+    board::print(c" state ");
+    board::print_number((size_of::<Log<'_, Slots<Nor>>>() - size_of::<Slots<Nor>>()) as u32);
+    board::print(c"\n");
+    board::exit(good)
+}
