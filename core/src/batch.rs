@@ -231,7 +231,7 @@ impl<'a> Heads<'a> {
 impl Iterator for Heads<'_> {
     type Item = Result<Head, Malformed>;
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

@@ -20,7 +20,7 @@ pub(crate) enum List<'w, T> {
 pub(crate) struct ListFull;
 
 impl<T: Copy> List<'_, T> {
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn as_slice(&self) -> &[T] {
         match self {
             Self::Lent(list) => list.as_slice(),
@@ -29,7 +29,7 @@ impl<T: Copy> List<'_, T> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
         match self {
             Self::Lent(list) => list.as_mut_slice(),
@@ -38,13 +38,13 @@ impl<T: Copy> List<'_, T> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn len(&self) -> usize {
         self.as_slice().len()
     }
 
     /// The most elements it can hold.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn limit(&self) -> usize {
         match self {
             Self::Lent(list) => list.capacity(),
@@ -167,7 +167,7 @@ impl Buffer<'_> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Lent(bytes) => bytes,
@@ -283,25 +283,25 @@ pub(crate) struct BlockStarts {
 
 impl BlockStarts {
     #[cfg(feature = "alloc")]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn get(&self) -> Option<&[u32; BLOCKS]> {
         self.starts.as_deref()
     }
 
     #[cfg(feature = "alloc")]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn get_mut(&mut self) -> Option<&mut [u32; BLOCKS]> {
         self.starts.as_deref_mut()
     }
 
     #[cfg(not(feature = "alloc"))]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn get(&self) -> Option<&[u32; BLOCKS]> {
         None
     }
 
     #[cfg(not(feature = "alloc"))]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn get_mut(&mut self) -> Option<&mut [u32; BLOCKS]> {
         None
     }

@@ -41,14 +41,14 @@ impl Checksum {
 
     /// The CRC of what `crc` stands for, followed by `bytes`.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn extend(self, crc: u32, bytes: &[u8]) -> u32 {
         (self.extend)(crc, bytes)
     }
 
     /// The CRC of `bytes`.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn of(self, bytes: &[u8]) -> u32 {
         self.extend(0, bytes)
     }

@@ -141,7 +141,7 @@ impl Cuts {
     }
 
     /// The cut that starts at `offset`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn at(&self, offset: u32) -> Option<Cut> {
         self.iter().find(|cut| cut.from == offset)
     }

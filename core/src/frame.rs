@@ -134,7 +134,7 @@ impl Binding {
         self.checksum
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn header_crc(&self, offset: u32, incarnation: u32, header: &[u8; HEADER_LEN]) -> u32 {
         let mut covered = [0u8; 8 + field::HEADER_CRC.start];
         wire::put(&mut covered, 0..4, &offset.to_le_bytes());
@@ -154,7 +154,7 @@ pub(crate) fn payload_len(header: &[u8]) -> u32 {
 impl Header {
     /// The bytes of this header at `offset`.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn encode(&self, binding: &Binding, offset: u32) -> [u8; HEADER_LEN] {
         let mut out = [0u8; HEADER_LEN];
         let flags = if self.with_epoch { FLAG_EPOCH } else { 0 };
@@ -179,7 +179,7 @@ impl Header {
     ///
     /// # Errors
     /// [`HeaderError`]: there is no frame of this segment at this place.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn decode(bytes: &[u8; HEADER_LEN], binding: &Binding, offset: u32, base: u32) -> Result<Self, HeaderError> {
         let kind = Kind::from_byte(bytes[0]).ok_or(HeaderError::Kind)?;
         let word = |range| wire::u32_at(bytes, range).unwrap_or_default();

@@ -153,7 +153,7 @@ impl Geometry {
 
     /// Bytes of one segment.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn segment_len(self) -> u32 {
         self.segment_len
     }

@@ -124,7 +124,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Writes a batch once there is a place for it.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn put(&mut self, mut draft: Draft<'_>) -> Result<Appended, Error<S::Error>> {
         let offset = match self.engine.ready_at(&draft) {
             Some(offset) => offset,
@@ -279,7 +279,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Whether a segment should be created ahead: the active one is past half full and there is one spare only.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn wants_spare(&self) -> bool {
         let region = &self.engine.region;
         region.spares[1].is_none() && !region.creating && region.active.tail > region.geometry.segment_len() / 2
@@ -306,7 +306,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Changes whenever anything but appended records did: segments or deleted ranges.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn version(&self) -> u64 {
         self.engine.region.version
     }
@@ -374,7 +374,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// The last sequence given; 0 before the first.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn last_sequence(&self) -> u64 {
         self.engine.region.next_sequence - 1
     }
@@ -386,19 +386,19 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Why the log refuses writes, if it does.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn poisoned(&self) -> Option<PoisonCause> {
         self.engine.region.poisoned
     }
 
     /// Up to where the newest segment is written.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn written_mark(&self) -> Mark {
         self.engine.region.written_mark()
     }
 
     /// Up to where the log is durable; every older segment is.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn durable_mark(&self) -> Mark {
         Mark {
             segment: self.engine.region.active.id,

@@ -20,7 +20,7 @@ impl Position {
     /// Bytes of a stored position.
     pub const LEN: usize = 20;
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn of(segment: SegmentId, offset: u32, header: &[u8; frame::HEADER_LEN]) -> Self {
         Self {
             segment: segment.0,

@@ -48,7 +48,7 @@ pub struct NewRecord<'a> {
 impl<'a> NewRecord<'a> {
     /// A record without optional fields.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn new(table: u64, value: &'a [u8]) -> Self {
         Self {
             table,
@@ -141,12 +141,12 @@ pub(crate) struct EncodedHead {
 }
 
 impl EncodedHead {
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn empty() -> Self {
         Self {
             bytes: [0; MAX_HEAD_LEN],
@@ -154,7 +154,7 @@ impl EncodedHead {
         }
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn varint(&mut self, value: u64) {
         if let Some(rest) = self.bytes.get_mut(self.len..)
             && let Some(len) = wire::put_varint(rest, value)
@@ -163,7 +163,7 @@ impl EncodedHead {
         }
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn byte(&mut self, value: u8) {
         if let Some(slot) = self.bytes.get_mut(self.len) {
             *slot = value;
@@ -172,7 +172,7 @@ impl EncodedHead {
     }
 
     /// The head of a user record that follows one of `previous_table`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn user(record: &NewRecord<'_>, previous_table: Option<u64>) -> Self {
         let mut head = Self::empty();
         let same_table = previous_table == Some(record.table);
@@ -213,13 +213,13 @@ impl EncodedHead {
 impl Head {
     /// The head at the start of `bytes` and its length. `bytes` reaches to the end of the payload or holds
     /// at least [`MAX_HEAD_LEN`] bytes.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn decode(bytes: &[u8], previous_table: Option<u64>) -> Result<(Self, usize), Malformed> {
         decode_head(bytes, previous_table).ok_or(Malformed)
     }
 }
 
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 fn decode_head(bytes: &[u8], previous_table: Option<u64>) -> Option<(Head, usize)> {
     let (first, mut len) = wire::varint(bytes)?;
     let mut next = |bytes: &[u8]| -> Option<u64> {
@@ -295,7 +295,7 @@ impl<'a> Entries<'a> {
     ///
     /// # Errors
     /// [`Malformed`] where the epoch does not decode.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn new(payload: &'a [u8], first_sequence: u64, with_epoch: bool) -> Result<Self, Malformed> {
         let (epoch, rest) = if with_epoch {
             let (epoch, len) = wire::varint(payload).ok_or(Malformed)?;
@@ -311,7 +311,7 @@ impl<'a> Entries<'a> {
         })
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn decode(&mut self) -> Result<Entry<'a>, Malformed> {
         let (head, len) = Head::decode(self.rest, self.table)?;
         match head {
@@ -351,7 +351,7 @@ impl<'a> Entries<'a> {
 impl<'a> Iterator for Entries<'a> {
     type Item = Result<Entry<'a>, Malformed>;
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

@@ -133,7 +133,7 @@ impl Snapshot {
 
     /// Whether a record is deleted.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn is_deleted(&self, table: u64, sequence: u64) -> bool {
         voids::covers(&self.voids, table, sequence)
     }
@@ -198,7 +198,7 @@ fn decode_at(bytes: &[u8], binding: &Binding, offset: u32, base: u32) -> Option<
 }
 
 /// Where the frame behind one that must end before `end` may start.
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 fn frame_behind(layout: Layout, offset: u32, header: &Header, end: usize) -> Option<u32> {
     let room = end.checked_sub(offset as usize + frame::HEADER_LEN)?;
     (header.payload_len as usize <= room).then(|| layout.frame_after(offset, header.payload_len))
@@ -341,14 +341,14 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`Corruption`] where they do not decode although their checksum verifies.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn entries(&self) -> Result<Entries<'a>, Corruption> {
         Entries::new(self.payload, self.first_sequence, self.with_epoch).map_err(|_| self.malformed())
     }
 
     /// The error of entries that do not decode.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn malformed(&self) -> Corruption {
         Corruption {
             segment: self.segment,
@@ -373,7 +373,7 @@ pub struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     /// Moves over blocks of the index that hold nothing of interest; false where none is left.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn skip_blocks(&mut self) -> bool {
         if self.blocks == u64::MAX {
             return true;
@@ -407,7 +407,7 @@ impl<'a> Frames<'a> {
 impl<'a> Iterator for Frames<'a> {
     type Item = Result<Frame<'a>, Corruption>;
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
             return None;
@@ -420,7 +420,7 @@ impl<'a> Iterator for Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn step(&mut self) -> Result<Option<Frame<'a>>, Reason> {
         while (self.offset as usize) < self.reader.frames_end && self.skip_blocks() {
             if self.has_cuts

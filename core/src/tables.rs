@@ -1,5 +1,7 @@
 //! The tables of the active segment: what its footer will say.
 
+use core::num::NonZeroU32;
+
 use crate::capacity::{BLOCKS, BlockStarts, List};
 use crate::facts::TableRange;
 
@@ -12,7 +14,7 @@ pub(crate) struct Tables<'w> {
     last: usize,
     /// The most entries that a footer can state.
     max: usize,
-    block_len: u32,
+    block_len: NonZeroU32,
     complete: bool,
     records: u32,
 }
@@ -24,7 +26,7 @@ impl<'w> Tables<'w> {
             list,
             blocks,
             last: 0,
-            block_len: segment_len.div_ceil(BLOCKS as u32),
+            block_len: NonZeroU32::MIN.saturating_add((segment_len - 1) / BLOCKS as u32),
             complete: true,
             records: 0,
         };
@@ -56,11 +58,10 @@ impl<'w> Tables<'w> {
     }
 
     /// Notes that a frame starts at `offset`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn note_frame(&mut self, offset: u32) {
-        let block = (offset / self.block_len) as usize;
         if let Some(starts) = self.blocks.get_mut()
-            && let Some(start) = starts.get_mut(block)
+            && let Some(start) = starts.get_mut((offset / self.block_len) as usize)
             && *start == 0
         {
             *start = offset;
@@ -68,7 +69,7 @@ impl<'w> Tables<'w> {
     }
 
     /// Notes a record in the frame at `offset`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn note_record(&mut self, table: u64, sequence: u64, index: Option<u64>, offset: u32) {
         self.records = self.records.saturating_add(1);
         if !self.complete {

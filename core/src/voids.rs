@@ -17,7 +17,7 @@ struct Merge {
 }
 
 /// Whether one of the sorted, disjoint ranges holds `sequence` of `table`.
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn covers(voids: &[Void], table: u64, sequence: u64) -> bool {
     if voids.is_empty() {
         return false;
@@ -26,7 +26,7 @@ pub(crate) fn covers(voids: &[Void], table: u64, sequence: u64) -> bool {
 }
 
 /// The one of the sorted, disjoint ranges that holds `sequence` of `table`.
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 fn holding(voids: &[Void], table: u64, sequence: u64) -> Option<&Void> {
     let behind = voids.partition_point(|void| (void.table, void.from) <= (table, sequence));
     let void = voids.get(behind.checked_sub(1)?)?;

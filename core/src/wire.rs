@@ -6,28 +6,28 @@ use core::ops::Range;
 pub(crate) const MAX_VARINT_LEN: usize = 10;
 
 /// Bytes `range` of `bytes`, if they are there and `N` long.
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn field<const N: usize>(bytes: &[u8], range: Range<usize>) -> Option<[u8; N]> {
     bytes.get(range)?.try_into().ok()
 }
 
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn u16_at(bytes: &[u8], range: Range<usize>) -> Option<u16> {
     field(bytes, range).map(u16::from_le_bytes)
 }
 
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn u32_at(bytes: &[u8], range: Range<usize>) -> Option<u32> {
     field(bytes, range).map(u32::from_le_bytes)
 }
 
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn u64_at(bytes: &[u8], range: Range<usize>) -> Option<u64> {
     field(bytes, range).map(u64::from_le_bytes)
 }
 
 /// Puts `value` at `range`. Ranges are constants that fit; one that does not writes nothing.
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn put(bytes: &mut [u8], range: Range<usize>, value: &[u8]) {
     if let Some(slot) = bytes.get_mut(range)
         && slot.len() == value.len()
@@ -38,7 +38,7 @@ pub(crate) fn put(bytes: &mut [u8], range: Range<usize>, value: &[u8]) {
 
 /// Bytes that end with the encoding of `value`: seven bits a byte, least first, the top bit set on all but
 /// the last (LEB128). Returns its length, or `None` where `out` is too short.
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn put_varint(out: &mut [u8], mut value: u64) -> Option<usize> {
     let mut len = 0;
     loop {
@@ -54,7 +54,7 @@ pub(crate) fn put_varint(out: &mut [u8], mut value: u64) -> Option<usize> {
 }
 
 /// A variable-length integer and its length. `None`: cut short, longer than 64 bits, or not the shortest form.
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     if first < 0x80 {

@@ -11,6 +11,7 @@ use crate::record::{EncodedHead, Head, NewRecord, Void, clamp_voids};
 use crate::region::plan::{Goal, Step};
 use crate::segment::layout::Purpose;
 use crate::voids::{self, Cover};
+use crate::wire;
 
 /// An append, as far as it went: *written*, not yet durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn goal(&self) -> Goal {
         Goal::Append {
             payload_len: self.payload_len,
@@ -86,14 +87,14 @@ impl Draft<'_> {
 
 impl Engine<'_> {
     /// The draft of one record.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn draft_record<'a>(&self, record: &'a Prepared<'a>) -> Result<Draft<'a>, Refusal> {
         let len = record.head.as_slice().len() + record.value.len();
         self.draft(Content::Record(record), len, record.crc, 1)
     }
 
     /// The draft of a batch. `crc`: of its payload, where it deletes nothing.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn draft_batch<'a>(&self, batch: &'a Batch<'a>, crc: u32) -> Result<Draft<'a>, Refusal> {
         if batch.is_empty() {
             return Err(Error::EmptyBatch);
@@ -129,7 +130,7 @@ impl Engine<'_> {
         self.draft(Content::Void(head, void), len, crc, 0).map(Some)
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     fn draft<'a>(&self, content: Content<'a>, len: usize, crc: u32, count: u32) -> Result<Draft<'a>, Refusal> {
         self.writable()?;
         let max = self.region.layout.max_payload_len();
@@ -168,7 +169,7 @@ impl Engine<'_> {
     }
 
     /// Where the draft may be written at once; `None`: its goal is to be reached first.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn ready_at(&self, draft: &Draft<'_>) -> Option<u32> {
         let offset = self.region.ready_at(draft.payload_len, draft.purpose)?;
         debug_assert_eq!(
@@ -180,7 +181,7 @@ impl Engine<'_> {
     }
 
     /// The header of the draft's frame at `offset` of the active segment; deletions are clamped.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn frame_header(
         &mut self,
         draft: &mut Draft<'_>,
@@ -204,7 +205,7 @@ impl Engine<'_> {
         let needed = batch.payload_len();
         let copy = self.buffer.at_least(needed).and_then(|buffer| buffer.get_mut(..needed));
         let copy = copy.ok_or(Error::BufferTooSmall { needed })?;
-        copy.copy_from_slice(batch.payload());
+        wire::put(copy, 0..needed, batch.payload());
         if let Some(entries) = copy.get_mut(batch.entries_start()..) {
             // The batch was encoded by this crate.
             let _ = clamp_voids(entries, self.region.next_sequence);
@@ -213,7 +214,7 @@ impl Engine<'_> {
     }
 
     /// The payload of a draft whose header was made.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn payload<'a>(&'a self, draft: &'a Draft<'_>) -> [&'a [u8]; 2] {
         match &draft.content {
             Content::Record(record) => [record.head.as_slice(), record.value],
@@ -227,7 +228,7 @@ impl Engine<'_> {
     }
 
     /// Takes in what became of the write of a draft.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn written<E>(
         &mut self,
         draft: &Draft<'_>,
@@ -280,7 +281,7 @@ impl Engine<'_> {
     }
 
     /// The segment that is appended to.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn active(&self) -> SegmentId {
         self.region.active.id
     }

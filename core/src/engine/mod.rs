@@ -52,7 +52,7 @@ impl<'w> Engine<'w> {
         (self.report.tail == Tail::New).then_some(Goal::Begin)
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn writable(&self) -> Result<(), Refusal> {
         match self.access {
             Access::ReadWrite => Ok(()),
@@ -176,7 +176,7 @@ impl<'w> Engine<'w> {
     }
 
     /// Poisons the region where a call failed that leaves bytes in doubt.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn checked<E>(&mut self, outcome: Result<(), E>, cause: PoisonCause) -> Result<(), Error<E>> {
         outcome.map_err(|error| {
             self.region.poisoned = Some(cause);

@@ -146,7 +146,7 @@ impl Region<'_> {
     }
 
     /// The header of a batch at `offset`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn batch_header(&self, payload_len: u32, payload_crc: u32, with_epoch: bool) -> Header {
         Header {
             kind: Kind::Batch,

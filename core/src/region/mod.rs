@@ -170,7 +170,7 @@ impl<'w> Region<'w> {
     }
 
     /// Everything written to the newest segment.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) const fn written_mark(&self) -> Mark {
         Mark {
             segment: self.active.id,
@@ -238,7 +238,7 @@ impl<'w> Region<'w> {
     }
 
     /// Space was claimed.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn claimed(&mut self, id: SegmentId, end: u32) {
         if self.active.id == id {
             self.active.claimed = self.active.claimed.max(end);
@@ -346,7 +346,7 @@ impl<'w> Region<'w> {
     }
 
     /// A batch was written at `offset`; its records are noted one by one.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn batch_written(&mut self, offset: u32, payload_len: u32) {
         self.session = Session::Open { closed: false };
         self.active.tail = self.layout.frame_after(offset, payload_len);
@@ -354,7 +354,7 @@ impl<'w> Region<'w> {
     }
 
     /// A record of the batch at `offset`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn record_written(&mut self, table: u64, index: Option<u64>, offset: u32) {
         self.tables.note_record(table, self.next_sequence, index, offset);
         self.next_sequence += 1;

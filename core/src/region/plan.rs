@@ -52,7 +52,7 @@ const SPARE_SLACK: usize = 64;
 
 impl Region<'_> {
     /// What to do next towards `goal`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn plan(&self, goal: Goal) -> Result<Step, Refusal> {
         if let Some(cause) = self.poisoned {
             return Err(Error::Poisoned(cause));
@@ -83,7 +83,7 @@ impl Region<'_> {
     }
 
     /// Where a frame may be written at once: what [`Region::plan`] says of most appends, found without the rest of it.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
         let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
         let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
@@ -212,7 +212,7 @@ impl Region<'_> {
             .claim_for(self.layout.frame_at(self.layout.frames_start() + needed))
     }
 
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(super) fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
         if purpose == Purpose::User {
             if self.is_last_resort() {
@@ -230,7 +230,7 @@ impl Region<'_> {
     }
 
     /// Claims the space of a frame, and of those of later purposes behind it.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(super) fn claim_step(&self, offset: u32, payload_len: u32, purpose: Purpose) -> Option<Step> {
         let end = self.layout.frame_after(offset, payload_len) + self.layout.room_behind(purpose);
         (end > self.active.claimed).then_some(Step::Claim {
@@ -240,7 +240,7 @@ impl Region<'_> {
     }
 
     /// From the first append on a spare is in hand. Its slack is claimed once, when it is new.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(super) fn spare_first(&self, slack: usize) -> Result<Option<Step>, Refusal> {
         match &self.spares[0] {
             Some(spare) if spare.claimed > 0 => Ok(None),
@@ -277,7 +277,7 @@ impl Region<'_> {
     }
 
     /// Whether the active segment was begun on that way out, and with user data could not be left again.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(super) fn is_last_resort(&self) -> bool {
         let manifest_len = self.active.manifest_end - self.layout.frames_start();
         manifest_len > self.layout.max_manifest_len()

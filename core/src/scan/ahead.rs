@@ -30,7 +30,7 @@ impl Scan {
         let step = align.min(LOOK_AHEAD_LEN);
         while ahead.at < limit {
             if let Some(erased) = self.erased {
-                ahead.at += bytes.erased_len(ahead.at, erased) / step * step;
+                ahead.at += bytes.erased_len(ahead.at, erased);
             }
             let block = match bytes.take(ahead.at, step.min(limit.saturating_sub(ahead.at))) {
                 Take::Bytes(block) => block,

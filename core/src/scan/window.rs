@@ -34,7 +34,7 @@ impl<'a> Window<'a> {
     }
 
     /// Exactly `len` bytes at `at`.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn take(&self, at: u32, len: u32) -> Take<'a> {
         if at.checked_add(len).is_none_or(|end| end > self.limit) {
             return Take::Beyond;

@@ -45,14 +45,15 @@ pub struct Layout {
     page_len: u32,
 }
 
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 const fn max(a: u32, b: u32) -> u32 {
     if a > b { a } else { b }
 }
 
-#[inline]
+#[cfg_attr(feature = "alloc", inline)]
 const fn align_up(value: u32, unit: u32) -> u32 {
-    value.next_multiple_of(unit)
+    // Units are powers of two. Without a division, which small machines lack.
+    (value + (unit - 1)) & !(unit - 1)
 }
 
 /// Bytes that one control frame may take with all its padding.
@@ -92,7 +93,7 @@ pub(crate) const fn min_segment_len(write_unit: u16, sync_unit: u32) -> u32 {
 impl Layout {
     /// The layout of a geometry.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn new(geometry: Geometry) -> Self {
         Self {
             segment_len: geometry.segment_len(),
@@ -104,21 +105,21 @@ impl Layout {
 
     /// Bytes of one segment.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn segment_len(self) -> u32 {
         self.segment_len
     }
 
     /// Frames start at multiples of this.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn frame_align(self) -> u32 {
         self.frame_align
     }
 
     /// Where the manifest stands.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn frames_start(self) -> u32 {
         align_up(HEADER_LEN, max(self.frame_align, self.sync_unit))
     }
@@ -126,7 +127,7 @@ impl Layout {
     /// Where a frame may start that stands at `offset` or behind it: aligned, and with its header whole
     /// within one sync unit.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn frame_at(self, offset: u32) -> u32 {
         let aligned = align_up(offset, self.frame_align);
         if self.sync_unit > 1 {
@@ -140,14 +141,14 @@ impl Layout {
 
     /// Where the frame behind one that starts at `offset` with `payload_len` bytes may start.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn frame_after(self, offset: u32, payload_len: u32) -> u32 {
         self.frame_at(offset + FRAME_HEADER_LEN + payload_len)
     }
 
     /// Bytes of a pad frame's payload that fills the sync unit behind `tail`, or `None` where nothing is to fill.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn pad_at(self, tail: u32) -> Option<u32> {
         if self.sync_unit == 1 || tail.is_multiple_of(self.sync_unit) {
             None
@@ -171,7 +172,7 @@ impl Layout {
 
     /// Bytes that a frame of this purpose must leave free behind it.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn room_behind(self, purpose: Purpose) -> u32 {
         let seal = self.max_seal_len();
         let control = control_len(self.frame_align, self.sync_unit);
@@ -198,21 +199,21 @@ impl Layout {
 
     /// The reserve: bytes at the end of a segment that user records may not take.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn reserve(self) -> u32 {
         self.room_behind(Purpose::User)
     }
 
     /// Bytes that a seal frame may take.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn max_seal_len(self) -> u32 {
         seal_len(self.segment_len, self.frame_align, self.sync_unit)
     }
 
     /// Bytes that a manifest frame may take: a quarter of a segment, but never what one user record needs.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn max_manifest_len(self) -> u32 {
         let quarter = self.segment_len / 4;
         let room = self.segment_len - self.frames_start() - self.reserve();
@@ -222,7 +223,7 @@ impl Layout {
 
     /// Bytes of payload that one user frame may hold, whatever the manifest in front of it.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn max_payload_len(self) -> u32 {
         let unit = max(self.frame_align, self.sync_unit);
         let start = self.frames_start() + align_up(self.max_manifest_len(), unit);
@@ -231,7 +232,7 @@ impl Layout {
 
     /// Where a frame of `payload_len` bytes stands that follows `tail`, if it fits.
     #[must_use]
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline)]
     pub const fn place(self, tail: u32, payload_len: u32, purpose: Purpose) -> Option<u32> {
         let at = self.frame_at(tail);
         let Some(end) = at.checked_add(FRAME_HEADER_LEN) else {

@@ -44,7 +44,10 @@ pub fn print_number(mut value: u32) {
         }
     }
     let number = digits.iter().position(|&digit| digit != 0).unwrap_or(0);
-    if let Some(text) = digits.get(number..).and_then(|rest| CStr::from_bytes_with_nul(rest).ok()) {
+    if let Some(text) = digits
+        .get(number..)
+        .and_then(|rest| CStr::from_bytes_with_nul(rest).ok())
+    {
         print(text);
     }
 }

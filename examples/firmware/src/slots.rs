@@ -1,4 +1,5 @@
 //! Stand-in for the slot adapter.
+#![allow(missing_docs, reason = "stands in for the adapter of the engine")]
 
 use core::ops::ControlFlow;
 use embedded_storage::nor_flash::{NorFlash, NorFlashError};
@@ -50,7 +51,11 @@ impl<F: NorFlash> Slots<F> {
             .and_then(|geometry| geometry.with_write_unit(4))
             .and_then(|geometry| geometry.with_erased(Some(0xff)))
             .ok()?;
-        Some(Self { flash, geometry, next: 0 })
+        Some(Self {
+            flash,
+            geometry,
+            next: 0,
+        })
     }
     fn count(&self) -> u32 {
         (self.flash.capacity() / PAGE) as u32
@@ -78,10 +83,10 @@ impl<F: NorFlash> Storage for Slots<F> {
     }
     fn segments(&mut self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), Error> {
         for slot in 0..self.count() {
-            if let Some(id) = self.id_at(slot)? {
-                if visit(Found::Segment(id)).is_break() {
-                    break;
-                }
+            if let Some(id) = self.id_at(slot)?
+                && visit(Found::Segment(id)).is_break()
+            {
+                break;
             }
         }
         Ok(())

@@ -23,7 +23,10 @@ async fn queue(flash: Nor, buffer: &mut [u8]) -> Option<()> {
     let end = black_box(16 * SECTOR_LEN as u32);
     let mut queue = QueueStorage::new(flash, QueueConfig::try_new(0..end).ok()?, Cache::new_uncached());
     for _ in 0..black_box(RECORDS) {
-        queue.push(black_box(b"sixteen bytes..."), black_box(false)).await.ok()?;
+        queue
+            .push(black_box(b"sixteen bytes..."), black_box(false))
+            .await
+            .ok()?;
     }
     for _ in 0..black_box(DELETED) {
         black_box(queue.pop(buffer).await.ok()??);
