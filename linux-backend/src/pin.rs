@@ -1,0 +1,48 @@
+//! Bytes lent from maps of segment files.
+
+#![expect(
+    unsafe_code,
+    reason = "that the bytes stay as they are is known here and not to the compiler"
+)]
+
+use alloc::sync::Arc;
+use core::ops::Deref;
+
+use walstone_core::SegmentId;
+
+use crate::error::LinuxError;
+use crate::region::RegionFiles;
+use crate::sys::FileMap;
+
+/// Bytes of a segment; they stay mapped, and the same, while it lives.
+///
+/// A page that the device cannot read raises `SIGBUS` when it is looked at, as does a file that somebody shortens
+/// meanwhile.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    map: Arc<FileMap>,
+    from: u32,
+    to: u32,
+}
+
+impl Pin {
+    pub(crate) fn new(files: &RegionFiles<'_>, id: SegmentId, from: u32, to: u32) -> Result<Self, LinuxError> {
+        files.check_range(id, from, to.saturating_sub(from))?;
+        let map = files.map(id, from, to)?;
+        Ok(Self { map, from, to })
+    }
+}
+
+impl Deref for Pin {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `RegionFiles::map` raised the lent mark to `to` of this segment at least, and `RegionFiles::write`,
+        // the only way to other bytes, refuses what starts below that mark. What else is written to these bytes of
+        // the file is what they hold already: blocks that later bytes share, ranges that are settled. Claims
+        // write zeros to holes alone, which read as zero. So no byte of the slice changes within this process; other
+        // processes are kept out by the lock on the root, and what was lent before a region was closed and opened
+        // again is kept by the log's own rule: it writes behind all that it reads back.
+        unsafe { self.map.bytes(self.from, self.to) }.unwrap_or_default()
+    }
+}

@@ -1,0 +1,141 @@
+//! Bytes into files and out of them, and their syncs.
+
+#![expect(unsafe_code, reason = "passes buffers to the kernel")]
+
+use linux_raw_sys::general::{
+    __NR_fadvise64, __NR_fdatasync, __NR_pread64, __NR_pwrite64, __NR_pwritev2, POSIX_FADV_DONTNEED, RWF_DSYNC, iovec,
+};
+
+use super::arch::syscall;
+use super::errno::Errno;
+use super::fd::FdNumber;
+use super::retried;
+
+/// What a write promises on return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The kernel has the bytes.
+    Written,
+    /// These bytes, and no others, survive power loss.
+    Durable,
+}
+
+/// Reads until `buf` is full or the file ends; the bytes read.
+/// <https://man7.org/linux/man-pages/man2/pread.2.html>
+///
+/// # Errors
+/// Those of pread(2).
+pub fn read_at(fd: FdNumber, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let at = offset + done as u64;
+        let args = [fd.argument(), rest.as_mut_ptr() as usize, rest.len(), at as usize, 0, 0];
+        // SAFETY: the kernel writes at most `rest.len()` bytes to `rest`, which is borrowed mutably for the call.
+        match retried(|| unsafe { syscall(__NR_pread64, args) })? {
+            0 => break,
+            count => done += count,
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of `data`. Where a transfer was cut short the rest starts at a multiple of `block` again, as direct
+/// access needs it.
+///
+/// Power loss: unless it returned as durable each byte is old or new.
+///
+/// # Errors
+/// Those of pwrite(2) and pwritev2(2), a part may be written then; [`Errno::EIO`] where the device takes no byte;
+/// [`Errno::EOPNOTSUPP`] or [`Errno::ENOSYS`], and nothing is written, where the kernel has no durable writes.
+pub fn write_at(fd: FdNumber, data: &[u8], offset: u64, block: u32, durability: Durability) -> Result<(), Errno> {
+    let mut done = 0;
+    while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+        let at = offset + done as u64;
+        let count = match durability {
+            Durability::Written => write_once(fd, rest, at)?,
+            Durability::Durable => write_durable_once(fd, rest, at)?,
+        };
+        if count < rest.len() && count < block as usize {
+            return Err(Errno::EIO);
+        }
+        let whole = if count < rest.len() {
+            count - count % block as usize
+        } else {
+            count
+        };
+        done += whole;
+    }
+    Ok(())
+}
+
+/// <https://man7.org/linux/man-pages/man2/pwrite.2.html>
+fn write_once(fd: FdNumber, data: &[u8], offset: u64) -> Result<usize, Errno> {
+    let args = [fd.argument(), data.as_ptr() as usize, data.len(), offset as usize, 0, 0];
+    // SAFETY: the kernel reads at most `data.len()` bytes of `data`, which is borrowed for the call.
+    retried(|| unsafe { syscall(__NR_pwrite64, args) })
+}
+
+/// <https://man7.org/linux/man-pages/man2/pwritev2.2.html>
+///
+/// Not made again after an interruption: that may have hit the sync behind the write.
+fn write_durable_once(fd: FdNumber, data: &[u8], offset: u64) -> Result<usize, Errno> {
+    let vector = iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len() as _,
+    };
+    // All targets have 64 bits: the offset is one argument, and the next one is not looked at.
+    let args = [
+        fd.argument(),
+        &raw const vector as usize,
+        1,
+        offset as usize,
+        0,
+        RWF_DSYNC as usize,
+    ];
+    // SAFETY: the kernel reads one vector, and at most `data.len()` bytes of `data`; both are borrowed for the call.
+    unsafe { syscall(__NR_pwritev2, args) }
+}
+
+/// As large as the alignment that any direct access asks for.
+#[repr(align(4096))]
+struct Zeros([u8; ZEROS_LEN]);
+const ZEROS_LEN: usize = 64 << 10;
+static ZEROS: Zeros = Zeros([0; ZEROS_LEN]);
+
+/// Writes zeros from `from` to `to`, at most `piece_len` bytes (64 KiB at most) with one call.
+///
+/// # Errors
+/// Those of pwrite(2); a part may be written then.
+pub fn write_zeros(fd: FdNumber, from: u32, to: u32, piece_len: u32) -> Result<(), Errno> {
+    let mut at = from;
+    while at < to {
+        let next = (u64::from(at) + 1).next_multiple_of(u64::from(piece_len));
+        let end = next.min(u64::from(to)) as u32;
+        let zeros = ZEROS.0.get(..(end - at) as usize).unwrap_or(&ZEROS.0);
+        write_at(fd, zeros, u64::from(at), 512, Durability::Written)?;
+        at += zeros.len() as u32;
+    }
+    Ok(())
+}
+
+/// Makes what was written durable, with the length and the blocks that reading it back needs.
+/// <https://man7.org/linux/man-pages/man2/fdatasync.2.html>
+///
+/// # Errors
+/// After any error, an interruption included, nobody knows what is durable: a second try may say yes about bytes
+/// that are gone.
+pub fn sync_data(fd: FdNumber) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(__NR_fdatasync, [fd.argument(), 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Asks the kernel to forget the clean pages of a file, so that they are read from the device again.
+/// <https://man7.org/linux/man-pages/man2/posix_fadvise.2.html>
+///
+/// # Errors
+/// Those of posix_fadvise(2).
+pub fn drop_cache(fd: FdNumber) -> Result<(), Errno> {
+    let args = [fd.argument(), 0, 0, POSIX_FADV_DONTNEED as usize, 0, 0];
+    // SAFETY: no memory is passed, and no byte changes.
+    retried(|| unsafe { syscall(__NR_fadvise64, args) }).map(drop)
+}

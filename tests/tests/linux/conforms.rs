@@ -1,0 +1,95 @@
+//! One line per write path and promise.
+
+use tempfile::TempDir;
+use walstone_core::Geometry;
+use walstone_core::ram::RamStorage;
+use walstone_linux::WritePath;
+use walstone_tests::behaviour::{Room, check_log, fixed_bytes};
+use walstone_tests::conformance::{check_full, check_shared, check_storage, check_survival};
+
+use crate::root::{PATHS, Place, fresh_in, places, reopened};
+
+fn geometries() -> Vec<Geometry> {
+    let plain = Geometry::new(4096).unwrap();
+    vec![
+        plain,
+        // No multiple of a block: the last one cannot be written past the page cache.
+        Geometry::new(10_000).unwrap(),
+        Geometry::new(65536).unwrap().with_sync_unit(512).unwrap(),
+        Geometry::new(65536).unwrap().with_write_unit(512).unwrap(),
+        Geometry::new(1 << 20).unwrap(),
+    ]
+}
+
+#[test]
+fn storages() {
+    for path in PATHS {
+        for geometry in geometries() {
+            for at in 0..places().len() {
+                let make = || fresh_in(places().swap_remove(at), geometry, path);
+                check_storage(make);
+                check_shared(make);
+                check_survival(make, reopened, reopened);
+            }
+        }
+    }
+}
+
+#[test]
+fn logs() {
+    for path in PATHS {
+        for len in [4096, 65536] {
+            let room = 12 * u64::from(len);
+            let Some(_) = Place::mounted(room) else { return };
+            let make = || fresh_in(Place::mounted(room).unwrap(), Geometry::new(len).unwrap(), path);
+            check_full(make);
+            check_log(make, &mut Room::Heap(512));
+            check_log(make, &mut Room::lent());
+        }
+    }
+}
+
+/// Nothing but geometry, seed and operations decides the bytes.
+#[test]
+fn the_same_bytes_as_in_memory() {
+    for len in [4096, 65536] {
+        let geometry = Geometry::new(len).unwrap();
+        let expect = fixed_bytes(RamStorage::new(geometry), &mut Room::Heap(512));
+        for path in PATHS {
+            for dir in places() {
+                assert!(fixed_bytes(fresh_in(dir, geometry, path), &mut Room::Heap(512)) == expect);
+            }
+        }
+    }
+}
+
+#[test]
+fn stats_tell_what_had_to_be_done_without() {
+    let odd = fresh_in(
+        Place::Directory(TempDir::new().unwrap()),
+        Geometry::new(10_000).unwrap(),
+        WritePath::Direct,
+    );
+    let files = check_one_append(odd);
+    assert!(!files.direct && files.direct_refused && files.block == 1, "{files:?}");
+    let asked = fresh_in(
+        Place::Directory(TempDir::new().unwrap()),
+        Geometry::new(1 << 20).unwrap(),
+        WritePath::Buffered,
+    );
+    let files = check_one_append(asked);
+    assert!(!files.direct && !files.direct_refused, "{files:?}");
+}
+
+fn check_one_append(mut storage: crate::root::Storage) -> walstone_linux::Stats {
+    use walstone_core::{Mark, SegmentId, Storage};
+    storage.create(SegmentId(1), &[7; 64]).unwrap();
+    storage.claim(SegmentId(1), 5000).unwrap();
+    storage.write(SegmentId(1), 64, &[b"bytes"]).unwrap();
+    let to = Mark {
+        segment: SegmentId(1),
+        end: 69,
+    };
+    storage.sync(to).unwrap();
+    storage.files().stats()
+}

@@ -1,0 +1,7 @@
+//! The backend of raw system calls: the same promises, directories and bytes as the others, on both of its write paths.
+
+#![cfg(target_os = "linux")]
+
+mod conforms;
+mod root;
+mod sharing;
