@@ -2,12 +2,8 @@
 //! judge of what a damaged image gives back.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use walstone_core::frame::{self, Kind};
 use walstone_core::ram::{RamError, RamStorage};
-use walstone_core::segment::header::{HEADER_LEN, Header};
-use walstone_core::segment::layout::Layout;
 use walstone_core::{
     Appended, Batch, Capacity, Checksum, Corruption, Error, Geometry, Log, Mark, Options, Position, SegmentId, Tail,
 };
@@ -31,7 +27,7 @@ pub enum Op {
 #[must_use]
 pub fn options() -> Options {
     Options {
-        checksum: Checksum::BYTEWISE,
+        checksum: Checksum::new(crc32c::crc32c_append),
         ..Options::new(7, 42)
     }
 }
@@ -76,10 +72,27 @@ pub enum Verdict {
     NoRegion,
     /// It opens, and reading reports damage. No record was wrong.
     Reported(Corruption),
+    /// The storage itself refuses what the log asks of it.
+    StorageFailed(RamError),
     /// Every record is there.
     Whole(Tail),
     /// What was live at an earlier mark is there.
     Earlier(Mark, Tail),
+}
+
+/// Why there is no verdict on what the log gave.
+enum Trouble {
+    Storage(RamError),
+    Wrong(String),
+}
+
+impl Trouble {
+    fn met(doing: &str, error: Error<RamError>) -> Self {
+        match error {
+            Error::Storage(error) => Self::Storage(error),
+            error => Self::Wrong(format!("{doing}: {error}")),
+        }
+    }
 }
 
 impl Verdict {
@@ -302,29 +315,37 @@ impl Image {
     /// # Errors
     /// A wrong record, an error that names no damage, a log that cannot go on: how the judge tells a failure.
     pub fn judge(&self, damaged: RamStorage) -> Result<Verdict, String> {
+        match self.examine(damaged) {
+            Ok(verdict) => Ok(verdict),
+            Err(Trouble::Storage(error)) => Ok(Verdict::StorageFailed(error)),
+            Err(Trouble::Wrong(wrong)) => Err(wrong),
+        }
+    }
+
+    fn examine(&self, damaged: RamStorage) -> Result<Verdict, Trouble> {
         let mut log = match Log::open(damaged, Capacity::heap(0), options()) {
             Ok(log) => log,
             Err(Error::Corrupt(corruption)) => return Ok(Verdict::Refused(corruption)),
             Err(Error::NoRegion) => return Ok(Verdict::NoRegion),
-            Err(other) => return Err(format!("open: {other}")),
+            Err(other) => return Err(Trouble::met("open", other)),
         };
         let (live, error) = read_all(&mut log, None);
         for (sequence, position) in &self.positions {
             if let Ok(record) = log.read_at(*position)
                 && !self.was_written(*sequence, record.table, record.value)
             {
-                return Err(format!("{position:?} gives {record:?}"));
+                return Err(Trouble::Wrong(format!("{position:?} gives {record:?}")));
             }
         }
         if let Some(error) = error {
             let Error::Corrupt(corruption) = error else {
-                return Err(format!("read: {error}"));
+                return Err(Trouble::met("read", error));
             };
             let mut wrong = live
                 .iter()
                 .filter(|(sequence, (table, value))| !self.was_written(**sequence, *table, value));
             return match wrong.next() {
-                Some(wrong) => Err(format!("never written: {wrong:?}")),
+                Some(wrong) => Err(Trouble::Wrong(format!("never written: {wrong:?}"))),
                 None => Ok(Verdict::Reported(corruption)),
             };
         }
@@ -335,10 +356,10 @@ impl Image {
         }
         match self.states.iter().rev().find(|(_, state)| *state == live) {
             Some((mark, _)) => Ok(Verdict::Earlier(*mark, tail)),
-            None => Err(format!(
+            None => Err(Trouble::Wrong(format!(
                 "never the state of this log, tail {tail:?}: {:?}",
                 live.keys().collect::<Vec<_>>()
-            )),
+            ))),
         }
     }
 
@@ -351,16 +372,17 @@ impl Image {
     }
 
     /// One more record is appended, made durable, and found again beside all others.
-    fn goes_on(&self, mut log: RamLog, live: &Live) -> Result<(), String> {
-        let appended = log.append(99, b"goes on").map_err(|error| format!("append: {error}"))?;
-        log.sync().map_err(|error| format!("sync: {error}"))?;
-        let mut log = Log::open(log.into_storage(), Capacity::heap(0), options())
-            .map_err(|error| format!("open behind an append: {error}"))?;
+    fn goes_on(&self, mut log: RamLog, live: &Live) -> Result<(), Trouble> {
+        let appended = log.append(99, b"goes on");
+        let appended = appended.map_err(|error| Trouble::met("append", error))?;
+        log.sync().map_err(|error| Trouble::met("sync", error))?;
+        let again = Log::open(log.into_storage(), Capacity::heap(0), options());
+        let mut log = again.map_err(|error| Trouble::met("open behind an append", error))?;
         let (again, error) = read_all(&mut log, None);
         let mut expect = live.clone();
         expect.insert(appended.first, (99, b"goes on".to_vec()));
         if error.is_some() || again != expect {
-            return Err(format!("after an append other records, {error:?}"));
+            return Err(Trouble::Wrong(format!("after an append other records, {error:?}")));
         }
         Ok(())
     }
@@ -370,62 +392,37 @@ impl Image {
     pub fn is_last_group(&self, segment: SegmentId, offset: u32) -> bool {
         segment == self.end.segment && (self.watermark.segment != segment || offset >= self.watermark.end)
     }
-
-    /// Whether damage to the last group alone may take the log back to this mark.
-    #[must_use]
-    pub fn may_end_at(&self, mark: Mark) -> bool {
-        let vouched = self.states.iter().rev().find(|(at, _)| *at <= self.watermark);
-        vouched.is_none_or(|(vouched, _)| mark >= *vouched)
-    }
-
-    /// Bytes of a segment that carry a meaning, and those of its footer. Written anew from the format document, so
-    /// that the engine does not judge itself.
-    #[must_use]
-    pub fn meaning(&self, segment: SegmentId) -> (Vec<Range<usize>>, Range<usize>) {
-        let bytes = self.ram.bytes(segment).unwrap();
-        let header_range = 0..HEADER_LEN;
-        let mut ranges = vec![header_range];
-        let (checksum, none) = (Checksum::BYTEWISE, 0..0);
-        let header = Header::decode(bytes, checksum).unwrap();
-        let (binding, layout) = (header.binding(checksum), Layout::new(header.geometry));
-        let decode = |at: u32, base| {
-            let head = bytes.get(at as usize..)?.first_chunk()?;
-            frame::Header::decode(head, &binding, at, base).ok()
-        };
-        let whole = |at: u32, frame: &frame::Header| {
-            let payload = at as usize + frame::HEADER_LEN..at as usize + frame::HEADER_LEN + frame.payload_len as usize;
-            !frame.kind.has_payload() || checksum.of(&bytes[payload]) == frame.payload_crc
-        };
-        let (mut at, mut base) = (layout.frames_start(), 0);
-        loop {
-            let Some(frame) = decode(at, base).filter(|frame| whole(at, frame)) else {
-                // Torn: the next session's resume frame names this place.
-                let mut later = (at + 8..bytes.len() as u32).step_by(8);
-                let names_it = |frame: frame::Header| frame.kind == Kind::Resume && frame.payload_crc == at;
-                match later.find(|&later| decode(later, base).is_some_and(names_it)) {
-                    Some(resume) => at = resume,
-                    None => return (ranges, none),
-                }
-                continue;
-            };
-            if frame.kind == Kind::Manifest {
-                base = frame.incarnation;
-            }
-            let payload_len = if frame.kind == Kind::Pad { 0 } else { frame.payload_len };
-            let range = at as usize..(at + payload_len) as usize + frame::HEADER_LEN;
-            if frame.kind == Kind::Seal {
-                return (ranges, range);
-            }
-            ranges.push(range);
-            at = layout.frame_after(at, frame.payload_len);
-        }
-    }
 }
 
 /// A small region with everything in it: several segments and tables, deletions alone and in batches, a reclaim, a
 /// session that ended in a torn frame, prepared segments.
 #[must_use]
 pub fn many_sessions(geometry: Geometry, closed: bool) -> Image {
+    ended(sessions(geometry), closed)
+}
+
+/// The same grown to eight segments of 8 KiB, prepared ones included.
+#[must_use]
+pub fn eight_segments(closed: bool) -> Image {
+    let mut story = sessions(Geometry::new(8192).unwrap());
+    while story.log().storage().ids().count() < 8 {
+        story.batch(&[Op::Push(1, 200), Op::Push(4, 70), Op::DeleteUpTo(5, u64::MAX)]);
+        story.append(5, 120);
+        story.sync();
+    }
+    // Deletions of the same length in one segment: frames that differ in their place alone.
+    for table in [1, 2, 4] {
+        let last = story.log().last_sequence();
+        story.delete_up_to(table, last / 2);
+        story.append(2, 30);
+        story.sync();
+    }
+    let image = ended(story, closed);
+    assert_eq!(image.ram.ids().count() * 8192, 64 << 10, "the image is to have 64 KiB");
+    image
+}
+
+fn sessions(geometry: Geometry) -> Story {
     let mut story = Story::create(geometry);
     let record_len = geometry.segment_len() as usize / 40;
     let first = story.newest();
@@ -466,6 +463,10 @@ pub fn many_sessions(geometry: Geometry, closed: bool) -> Image {
     story.append(6, record_len);
     story.batch(&[Op::Push(1, 4), Op::DeleteUpTo(6, u64::MAX)]);
     story.append(5, 11);
+    story
+}
+
+fn ended(mut story: Story, closed: bool) -> Image {
     if closed {
         story.close()
     } else {

@@ -1,21 +1,9 @@
-//! Segments cut off at every byte: what stood behind the cut reads as erased.
+//! Segments cut off at every byte: what stood behind the cut reads as erased, or is not there.
 
 use walstone_core::{Geometry, SegmentId, Tail};
+use walstone_tests::damage;
+use walstone_tests::damage::sweep::Sweep;
 use walstone_tests::images::{Image, Op, Story, Verdict};
-
-/// What became of the cuts of one image.
-#[derive(Debug, Default)]
-struct Counts {
-    /// Behind the last sync, or in bytes that had no meaning: nothing is lost.
-    whole: u64,
-    /// In the last group, as a crash may leave it: an earlier end.
-    crash: u64,
-    /// In the newest segment before that: looks like an end that never was.
-    undecidable: u64,
-    /// In a footer: a walk gives the same answers.
-    footer: u64,
-    reported: u64,
-}
 
 fn cut(image: &Image, id: SegmentId, at: usize) -> Result<Verdict, String> {
     let mut ram = image.ram.clone();
@@ -23,48 +11,27 @@ fn cut(image: &Image, id: SegmentId, at: usize) -> Result<Verdict, String> {
     image.judge(ram)
 }
 
-fn cut_all(name: &str, image: &Image) -> Counts {
-    let mut counts = Counts::default();
-    for id in image.ram.ids() {
-        let bytes = image.ram.bytes(id).unwrap().to_vec();
-        let (meaning, footer) = image.meaning(id);
-        let meaning_end = meaning.iter().map(|range| range.end).max().unwrap_or(0);
-        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-        for at in 0..=written {
-            let place = format!("{name}: segment {id} cut at {at}");
-            let verdict = cut(image, id, at).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
-            let newest = id == image.end.segment;
-            let crash = image.is_last_group(id, at as u32) && at >= 64;
-            let unchanged = at == written;
-            // The first byte that the cut changes.
-            let at = bytes[at..]
-                .iter()
-                .position(|&byte| byte != 0)
-                .map_or(written, |more| at + more);
-            let count = match &verdict {
-                Verdict::Whole(_) if unchanged || (!newest && footer.is_empty() && at >= meaning_end) => {
-                    &mut counts.whole
-                }
-                Verdict::Whole(_) if footer.start <= at && at < footer.end => &mut counts.footer,
-                // The last frame's padding, and a close frame.
-                Verdict::Whole(_) if crash => &mut counts.whole,
-                Verdict::Earlier(mark, _) if crash && image.may_end_at(*mark) => &mut counts.crash,
-                Verdict::Whole(_) | Verdict::Earlier(..) if newest && !crash => &mut counts.undecidable,
-                reported if reported.is_reported() && !crash && at < written => &mut counts.reported,
-                wrong => panic!("{place}: {wrong:?}"),
-            };
-            *count += 1;
-        }
-    }
-    counts
-}
-
 #[test]
 fn a_cut_is_an_earlier_end_or_corruption() {
     for (name, image) in super::all() {
-        let counts = cut_all(name, &image);
-        println!("{name}: {counts:?}");
-        assert!(counts.reported > 0);
+        let sweep = Sweep::new(&image);
+        let erased = sweep.run(&damage::erasures(&image));
+        println!("{name}, erased from a byte on: {erased}");
+        assert!(
+            erased.is_clean(),
+            "{name}: {:?} {:?}",
+            erased.silent.first(),
+            erased.wrong.first()
+        );
+        assert!(erased.reported > 0 && erased.ambiguous_lost > 0);
+        let shorter = sweep.run(&damage::truncations(&image));
+        println!("{name}, ending at a byte: {shorter}");
+        assert!(
+            shorter.is_clean(),
+            "{name}: {:?} {:?}",
+            shorter.silent.first(),
+            shorter.wrong.first()
+        );
     }
 }
 

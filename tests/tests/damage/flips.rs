@@ -1,66 +1,45 @@
-//! Every single bit, turned over.
+//! Every single bit, turned over; every sector lost or in the wrong place.
 
-use walstone_tests::images::{Image, Verdict};
+use walstone_tests::damage::sweep::{Sweep, Tally};
+use walstone_tests::damage::{self, Damage};
+use walstone_tests::images::Image;
 
-/// What became of the flips of one image.
-#[derive(Debug, Default)]
-struct Counts {
-    /// The open named the damage.
-    refused: u64,
-    /// A read named it.
-    reported: u64,
-    /// Silent: in bytes without a meaning.
-    meaningless: u64,
-    /// Silent, with every record: in the last synced group.
-    harmless: u64,
-    /// Silent, records lost: in the last synced group.
-    lost: u64,
-    /// In a footer: a walk gives the same answers.
-    footer: u64,
-}
-
-fn flip_all(name: &str, image: &Image) -> Counts {
-    let mut counts = Counts::default();
-    let ids: Vec<_> = image.ram.ids().collect();
-    for id in ids {
-        let (meaning, footer) = image.meaning(id);
-        for at in 0..image.ram.bytes(id).unwrap().len() {
-            // Of the larger images one bit a byte where nothing was ever written; all bits elsewhere.
-            let blank = image.ram.bytes(id).unwrap()[at..].iter().all(|&byte| byte == 0);
-            let bits = if blank && image.ram.bytes(id).unwrap().len() > 2048 {
-                at % 8..at % 8 + 1
-            } else {
-                0..8
-            };
-            for bit in bits {
-                let mut ram = image.ram.clone();
-                ram.bytes_mut(id).unwrap()[at] ^= 1 << bit;
-                let place = format!("{name}: bit {bit} of byte {at} of segment {id}");
-                let verdict = image.judge(ram).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
-                let last_group = image.is_last_group(id, at as u32);
-                let meant = meaning.iter().any(|range| range.contains(&at));
-                let count = match verdict {
-                    Verdict::Refused(_) => &mut counts.refused,
-                    Verdict::Reported(_) => &mut counts.reported,
-                    Verdict::Whole(_) if !meant && footer.contains(&at) => &mut counts.footer,
-                    Verdict::Whole(_) if !meant => &mut counts.meaningless,
-                    Verdict::Whole(_) if last_group => &mut counts.harmless,
-                    Verdict::Earlier(mark, _) if last_group && image.may_end_at(mark) => &mut counts.lost,
-                    silent => panic!("{place}: {silent:?}, meaning {meant}"),
-                };
-                *count += 1;
-            }
-        }
-    }
-    counts
+fn sweep(name: &str, image: &Image, damages: &[Damage]) -> Tally {
+    let tally = Sweep::new(image).run(damages);
+    println!("{name}: {tally}");
+    assert!(
+        tally.is_clean(),
+        "{name}: {:?} {:?}",
+        tally.silent.first(),
+        tally.wrong.first()
+    );
+    tally
 }
 
 #[test]
 fn no_flipped_bit_is_silent_outside_the_last_group() {
     for (name, image) in super::all() {
-        let start = std::time::Instant::now();
-        let counts = flip_all(name, &image);
-        println!("{name}: {counts:?} {:?}", start.elapsed());
-        assert!(counts.refused > 0 && counts.reported > 0 && counts.meaningless > 0);
+        // Of the larger images one bit a byte where nothing was ever written; all bits elsewhere.
+        let telling = |damage: &Damage| match *damage {
+            Damage::Bit { segment, at, bit } => {
+                let bytes = image.ram.bytes(segment).unwrap();
+                bytes.len() <= 2048 || bit as usize == at % 8 || bytes[at..].iter().any(|&byte| byte != 0)
+            }
+            _ => true,
+        };
+        let mut bits = damage::bits(&image);
+        bits.retain(telling);
+        let tally = sweep(name, &image, &bits);
+        assert!(tally.reported > 0 && tally.meaningless > 0 && tally.ambiguous_lost + tally.ambiguous_whole > 0);
+    }
+}
+
+#[test]
+fn no_lost_or_misplaced_sector_is_silent() {
+    for (name, image) in super::all() {
+        let tally = sweep(name, &image, &damage::sectors_lost(&image, 64));
+        assert!(tally.reported > 0 && tally.ambiguous_lost > 0);
+        sweep(name, &image, &damage::sectors_misplaced(&image, 512));
+        sweep(name, &image, &damage::frames_misplaced(&image));
     }
 }

@@ -1,42 +1,26 @@
 //! Whole segments that are gone, and what is left of prepared ones.
 
-use walstone_core::{Capacity, Geometry, Log, Storage};
-use walstone_tests::images::{self, Image, Op, Story, Verdict, read_all};
-
-/// What became of each segment of an image that was taken away.
-#[derive(Debug, Default)]
-struct Counts {
-    reported: u32,
-    /// Prepared, blank, and no seal names it.
-    prepared: u32,
-    /// The newest, begun because the one before had no room for a resume frame.
-    newest: u32,
-}
+use walstone_core::{Capacity, Geometry, Log};
+use walstone_tests::damage;
+use walstone_tests::damage::sweep::Sweep;
+use walstone_tests::images::{self, Image, Op, Story, read_all};
 
 #[test]
 fn a_missing_segment_is_named() {
     let mut images = super::all();
     images.push(("three segments", three_segments()));
     for (name, image) in images {
-        let mut counts = Counts::default();
-        for id in image.ram.ids() {
-            let mut ram = image.ram.clone();
-            ram.remove(id).unwrap();
-            let place = format!("{name}: segment {id} of {} removed", image.end.segment);
-            let verdict = image.judge(ram).unwrap_or_else(|wrong| panic!("{place}: {wrong}"));
-            let count = match verdict {
-                Verdict::Refused(_) => &mut counts.reported,
-                Verdict::Whole(_) if id > image.end.segment => &mut counts.prepared,
-                Verdict::Earlier(mark, _) if name == "torn often" && id == image.end.segment => {
-                    assert!(mark.segment < id);
-                    &mut counts.newest
-                }
-                silent => panic!("{place}: {silent:?}"),
-            };
-            *count += 1;
-        }
-        println!("{name}: {counts:?}");
-        assert!(counts.reported > 0);
+        let tally = Sweep::new(&image).run(&damage::segments_lost(&image));
+        println!("{name}: {tally}");
+        assert!(
+            tally.is_clean(),
+            "{name}: {:?} {:?}",
+            tally.silent.first(),
+            tally.wrong.first()
+        );
+        assert!(tally.reported > 0);
+        // Begun because the one before it had no room for a resume frame.
+        assert_eq!(tally.newest_gone, u64::from(name == "torn often"), "{name}");
     }
 }
 

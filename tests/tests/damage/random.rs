@@ -98,6 +98,7 @@ fn random_damage_gives_errors_or_an_earlier_state() {
             Verdict::Refused(_) => "refused",
             Verdict::Reported(_) => "reported",
             Verdict::NoRegion => "no region",
+            Verdict::StorageFailed(error) => panic!("round {round}, {name}, {how:?}: {error}"),
             Verdict::Whole(_) => "whole",
             Verdict::Earlier(..) => "earlier",
         };
