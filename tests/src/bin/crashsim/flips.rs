@@ -1,11 +1,13 @@
 //! `crashsim flips`: every bit of two images of 64 KiB, every sector, every length, every file.
 
-use std::process::ExitCode;
 use std::time::Instant;
 
 use walstone_tests::damage::sweep::{Sweep, Tally};
 use walstone_tests::damage::{self, Damage};
 use walstone_tests::images::{self, Image};
+
+use crate::Outcome;
+use crate::arguments::Arguments;
 
 type Kind = (&'static str, fn(&Image) -> Vec<Damage>);
 
@@ -27,7 +29,10 @@ const KINDS: [Kind; 6] = [
 ];
 
 /// Prints a line for each kind and one in all; fails where a loss is silent or anything is wrong.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
+    if let Some(name) = arguments.next() {
+        return Err(format!("flips has no option {name}"));
+    }
     // Each panic is counted and told with the damage that led to it.
     std::panic::set_hook(Box::new(|_| ()));
     let mut all = Tally::default();
@@ -45,9 +50,5 @@ pub(crate) fn run() -> ExitCode {
         }
     }
     println!("flips: {all}");
-    if all.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    Ok(all.is_clean())
 }

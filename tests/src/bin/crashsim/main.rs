@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! crashsim exhaustive [--depth N] [--deep N] [--on NAME]... [--seconds N]
+//! crashsim flips
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
 //! ```
 //!
@@ -9,6 +10,7 @@
 
 mod arguments;
 mod exhaustive;
+mod flips;
 mod random;
 
 use std::process::ExitCode;
@@ -21,7 +23,11 @@ type Outcome = Result<bool, String>;
 type Command = fn(&mut Arguments) -> Outcome;
 
 /// The subcommands by name.
-const COMMANDS: &[(&str, Command)] = &[("exhaustive", exhaustive::run), ("random", random::run)];
+const COMMANDS: &[(&str, Command)] = &[
+    ("exhaustive", exhaustive::run),
+    ("flips", flips::run),
+    ("random", random::run),
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::of_process();
