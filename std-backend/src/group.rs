@@ -3,15 +3,14 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::Waker;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use walstone_core::Mark;
 
 use crate::error::{Error, Result};
+use crate::sync::{AtomicU64, Condvar, Instant, Mutex, MutexGuard, Ordering, yield_now};
 
 /// A leader stops waiting for the last group when nobody came for so long.
 const QUIET: Duration = Duration::from_micros(40);
@@ -146,7 +145,7 @@ impl Group {
         let start = Instant::now();
         let mut last_arrival = start;
         while seen < target {
-            thread::yield_now();
+            yield_now();
             self.yields.fetch_add(1, Ordering::Relaxed);
             let now = Instant::now();
             let arrived = self.arrived.load(Ordering::Acquire);
@@ -284,3 +283,6 @@ impl fmt::Debug for Group {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, walstone_loom))]
+mod models;

@@ -57,11 +57,13 @@ mod error;
 pub mod files;
 mod group;
 mod options;
+mod readers;
 mod region;
 #[doc(hidden)]
 pub mod seam;
 mod stats;
 mod store;
+mod sync;
 mod ticket;
 mod view;
 mod wal;

@@ -13,9 +13,10 @@ use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
 use crate::files::{Cause, FileError, MapStorage, Root, is_version_0};
 use crate::options::Options;
+use crate::readers::Readers;
 use crate::region::{Region, Shared};
 use crate::stats::{self, Stats};
-use crate::store::{Readers, Store};
+use crate::store::Store;
 use crate::worker::{Lifeline, Worker};
 
 /// An open log: a directory with regions. Clones are the same log.
