@@ -71,6 +71,22 @@ pub struct Void {
     pub to: u64,
 }
 
+impl Void {
+    /// As much of it as was given when `next_sequence` is the next one to give.
+    pub(crate) const fn given(self, next_sequence: u64) -> Self {
+        let last = next_sequence.saturating_sub(1);
+        Self {
+            to: if self.to < last { self.to } else { last },
+            ..self
+        }
+    }
+
+    /// Whether it deletes nothing.
+    pub(crate) const fn is_empty(self) -> bool {
+        self.from > self.to
+    }
+}
+
 /// What stands in front of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
@@ -105,7 +121,7 @@ pub(crate) fn clamp_voids(payload: &mut [u8], first_sequence: u64) -> Result<(),
         at += len;
         match head {
             Head::Void(void) => {
-                let to = void.to.min(sequence - 1);
+                let to = void.given(sequence).to;
                 wire::put(payload, at - 8..at, &to.to_le_bytes());
             }
             Head::User {

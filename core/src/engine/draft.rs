@@ -115,12 +115,9 @@ impl Engine<'_> {
     /// The draft of a deletion, as far as its sequences were given; `None` where there is nothing to delete.
     pub(crate) fn draft_void(&self, void: Void) -> Result<Option<Draft<'static>>, Refusal> {
         self.writable()?;
-        let void = Void {
-            to: void.to.min(self.region.next_sequence - 1),
-            ..void
-        };
-        let nothing = void.from > void.to
-            || voids::cover(self.region.voids.as_slice(), void.table, void.from, void.to) == Cover::All;
+        let void = void.given(self.region.next_sequence);
+        let nothing =
+            void.is_empty() || voids::cover(self.region.voids.as_slice(), void.table, void.from, void.to) == Cover::All;
         if nothing && self.region.poisoned.is_none() {
             return Ok(None);
         }
@@ -149,10 +146,14 @@ impl Engine<'_> {
     }
 
     fn voids_fit(&self, batch: &Batch<'_>) -> Result<(), Refusal> {
-        let mut growth = 0;
-        for head in Heads::new(batch.entries()) {
-            if let Ok(Head::Void(void)) = head {
-                growth += self.region.voids.growth(void).max(0);
+        let (mut growth, mut sequence) = (0, self.region.next_sequence);
+        for head in Heads::new(batch.entries()).flatten() {
+            match head {
+                Head::User { .. } => sequence += 1,
+                Head::Void(void) if !void.given(sequence).is_empty() => {
+                    growth += self.region.voids.growth(void.given(sequence)).max(0);
+                }
+                Head::Void(_) => {}
             }
         }
         self.growth_fits(growth)

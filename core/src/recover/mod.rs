@@ -148,6 +148,8 @@ pub(crate) struct Recovery<'w> {
     met: Option<Found>,
     duplicate: Option<SegmentId>,
     manifest_end: u32,
+    /// Id and first sequence of the segment that the manifest listed last.
+    last: (u64, u64),
     /// Start of the batch whose records are being walked.
     frame: u32,
     newest: Option<Newest>,
@@ -175,6 +177,7 @@ impl<'w> Recovery<'w> {
             met: None,
             duplicate: None,
             manifest_end: 0,
+            last: (0, 0),
             frame: 0,
             newest: None,
             spares: [None, None],

@@ -43,6 +43,7 @@ impl Recovery<'_> {
             }
             Event::Manifest { head, .. } => {
                 self.manifest_end = scan.offset();
+                self.last = (0, 0);
                 if head.voids as usize > self.room.voids.limit() {
                     return Err(too_many);
                 }
@@ -53,7 +54,9 @@ impl Recovery<'_> {
                     && retained.seal_len() <= retained.end
                     && retained.first_sequence <= scan.first_sequence()
                     && retained.id < newest.0;
-                if !in_bounds {
+                // Reading finds a sequence by the order of the segments.
+                let (id, first_sequence) = core::mem::replace(&mut self.last, (retained.id, retained.first_sequence));
+                if !in_bounds || retained.id <= id || retained.first_sequence < first_sequence {
                     return Err(manifest);
                 }
                 let segments = self.room.segments.as_mut_slice();
@@ -69,7 +72,7 @@ impl Recovery<'_> {
                 Listed::Taken | Listed::Disorder => return Err(manifest),
             },
             Event::Void { void, listed: false } => {
-                if void.from <= void.to && !self.room.voids.add(void) {
+                if !void.is_empty() && !self.room.voids.gather(void) {
                     return Err(too_many);
                 }
             }
@@ -91,6 +94,7 @@ impl Recovery<'_> {
 
     pub(super) fn newest_ended(&mut self, at: usize, end: End, scan: &Scan) -> Result<(), Refusal> {
         let id = self.id_at(at);
+        self.room.voids.join();
         let tail = match end {
             End::Clean { offset } => offset,
             End::Torn { offset, sealed, .. } => {

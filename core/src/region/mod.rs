@@ -362,7 +362,7 @@ impl<'w> Region<'w> {
 
     /// A void of a written batch.
     pub(crate) fn void_written(&mut self, void: Void) {
-        if void.from <= void.to {
+        if !void.is_empty() {
             self.voids.add(void);
             self.examine = Some(0);
             self.version += 1;

@@ -4,7 +4,7 @@
 use walstone_core::frame::{self, Kind};
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
-use walstone_core::{Capacity, Checksum, Entry, Geometry, Log, Options, SegmentId, salvage};
+use walstone_core::{Capacity, Checksum, Entry, Error, Geometry, Log, Options, Reason, SegmentId, salvage};
 use walstone_tests::images;
 
 const SUM: Checksum = Checksum::BYTEWISE;
@@ -267,4 +267,46 @@ fn a_cut_that_no_walk_comes_by() {
     many.push((104, pad));
     let opened = Log::open(made_up(1, 1, &many), Capacity::heap(0), Options::new(7, 1));
     assert!(opened.is_err());
+}
+
+/// A manifest that verifies and lists segments whose first sequences fall, or one of them twice, or in another order.
+/// Reading finds a sequence by the order of the segments, so it would have passed over records.
+#[test]
+fn a_manifest_whose_segments_do_not_rise() {
+    let geometry = Geometry::new(4096).unwrap();
+    let mut log = Log::create(RamStorage::new(geometry), Capacity::heap(0), Options::new(7, 1)).unwrap();
+    while log.written_mark().segment < SegmentId(4) {
+        log.append(1, &[9; 200]).unwrap();
+    }
+    log.sync().unwrap();
+    let (last, newest) = (log.last_sequence(), log.written_mark().segment);
+    let image = log.into_storage();
+    let items = |ram: &RamStorage| -> Vec<[u8; 24]> {
+        let items = ram.bytes(newest).unwrap()[104..].chunks_exact(24);
+        items.take(3).map(|item| item.try_into().unwrap()).collect()
+    };
+    let with = |listed: &[[u8; 24]]| {
+        let mut ram = image.clone();
+        let mut bytes = ram.bytes(newest).unwrap().to_vec();
+        bytes[104..176].copy_from_slice(&listed.concat());
+        let (binding, found) = frames(&bytes);
+        let manifest = frame::Header {
+            payload_crc: SUM.of(&bytes[88..176]),
+            ..found[0].1
+        };
+        bytes[64..88].copy_from_slice(&manifest.encode(&binding, 64));
+        ram.insert(newest, bytes);
+        Log::open(ram, Capacity::heap(0), Options::new(7, 2)).map(|log| log.last_sequence())
+    };
+    let [first, second, third] = items(&image).try_into().unwrap();
+    assert_eq!(with(&[first, second, third]), Ok(last));
+    let mut falling = second;
+    falling[8..16].copy_from_slice(&(u64::from_le_bytes(third[8..16].try_into().unwrap()) + 1).to_le_bytes());
+    for listed in [[first, falling, third], [second, first, third], [first, first, third]] {
+        let refused = with(&listed).unwrap_err();
+        let Error::Corrupt(corruption) = refused else {
+            panic!("{refused}")
+        };
+        assert_eq!((corruption.segment, corruption.reason), (newest, Reason::Manifest));
+    }
 }
