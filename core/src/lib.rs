@@ -36,7 +36,8 @@
 //! # Features
 //!
 //! * `alloc`: room that grows, [`SharedStorage`], snapshots, salvage, [`ram::RamStorage`].
-//! * `defmt`: `defmt::Format` on public errors and reports.
+//! * `defmt`: `defmt::Format` on public errors and reports. `defmt-log`: log statements besides, at level `debug`; the
+//!   program needs a global logger.
 //! * `embedded-storage`: [`flat::NorDevice`] and [`flat::ByteDevice`].
 //!
 //! None changes a stored byte.
@@ -96,6 +97,7 @@ pub mod segment;
 mod snapshot;
 mod storage;
 mod tables;
+mod trace;
 pub mod v0;
 mod voids;
 mod wire;

@@ -34,6 +34,7 @@ pub struct Record<'a> {
 
 /// What a user appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NewRecord<'a> {
     /// The table it goes to.
     pub table: u64,
@@ -289,6 +290,7 @@ fn decode_head(bytes: &[u8], previous_table: Option<u64>) -> Option<(Head, usize
 
 /// What a payload holds, in the order in which it applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Entry<'a> {
     /// A user record.
     Record(Record<'a>),

@@ -21,6 +21,7 @@ use crate::storage::{Fault, Found, Storage, StorageError};
 
 /// Something that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Salvaged<'a> {
     /// A record whose checksums verify, deleted or not.
@@ -38,6 +39,7 @@ pub enum Salvaged<'a> {
 
 /// Bytes `from..to` of a segment do not verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Gap {
     /// The segment.

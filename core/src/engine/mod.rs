@@ -13,6 +13,7 @@ use crate::region::plan::{Goal, Step};
 use crate::report::{Report, Tail};
 use crate::segment::header;
 use crate::storage::{Fault, StorageError};
+use crate::trace::trace;
 
 /// What may be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ impl<'w> Engine<'w> {
             _ => Access::ReadWrite,
         };
         let (region, report) = recovery.finish()?;
+        trace!("opened: {}", report);
         Ok(Self {
             region,
             buffer,
@@ -157,6 +159,7 @@ impl<'w> Engine<'w> {
             (Step::Claim { .. }, Err(error)) => return Err(Error::Storage(error)),
             (Step::Write { offset, control, .. }, outcome) => {
                 self.checked(outcome, PoisonCause::Write)?;
+                trace!("wrote: {} at {}", control, offset);
                 self.region.control_written(control, offset, self.buffer.as_slice());
                 self.buffer.release();
             }
@@ -168,7 +171,10 @@ impl<'w> Engine<'w> {
                 self.checked(outcome, PoisonCause::Settle)?;
                 self.region.settled();
             }
-            (Step::Remove { id }, Ok(())) => self.region.removed(id),
+            (Step::Remove { id }, Ok(())) => {
+                trace!("removed: {}", id);
+                self.region.removed(id);
+            }
             // It is not part of the log any more; the next open removes it.
             (Step::Remove { .. }, Err(_)) => self.region.remove_failed = true,
         }
@@ -179,6 +185,7 @@ impl<'w> Engine<'w> {
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn checked<E>(&mut self, outcome: Result<(), E>, cause: PoisonCause) -> Result<(), Error<E>> {
         outcome.map_err(|error| {
+            trace!("poisoned: {}", cause);
             self.region.poisoned = Some(cause);
             Error::Storage(error)
         })

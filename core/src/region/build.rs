@@ -8,6 +8,7 @@ use crate::voids::{self, Cover};
 
 /// A frame that is not a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt-log", derive(defmt::Format))]
 pub(crate) enum Control {
     Manifest,
     Seal,

@@ -23,6 +23,7 @@ const CONTROL_FRAME_LEN: u32 = 64;
 
 /// What a frame is for; decides how much of the reserve it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Purpose {
     /// A batch with at least one user record.
     User,
@@ -38,6 +39,7 @@ pub enum Purpose {
 
 /// The places of a segment of one geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Layout {
     segment_len: u32,
     frame_align: u32,

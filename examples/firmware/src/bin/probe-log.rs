@@ -6,24 +6,26 @@ use core::hint::black_box;
 
 use cortex_m_rt::entry;
 use embedded_storage::nor_flash::NorFlash;
+use walstone_core::flat::{FlatCapacity, FlatRoom, FlatStorage, NorDevice};
 use walstone_core::{Capacity, Checksum, Log, Options, Workspace};
 use walstone_firmware::board;
 use walstone_firmware::nor::{Nor, SECTOR_LEN};
-use walstone_firmware::slots::Slots;
 
-type Room = Workspace<16, 8, 4, 640>;
+type Storage<'r> = FlatStorage<'r, NorDevice<Nor>>;
+type Room = (Workspace<16, 8, 4, 768>, FlatRoom<16, 64>);
 
 const TABLE: u64 = 7;
 const RECORDS: u64 = 200;
 const DELETED: u64 = 150;
 
 #[inline(never)]
-fn work(storage: Slots<Nor>, capacity: Capacity<'_>) -> Option<()> {
+fn work(flash: Nor, slots: FlatCapacity<'_>, room: Capacity<'_>) -> Option<()> {
+    let storage = FlatStorage::open(NorDevice::new(flash), SECTOR_LEN as u32, slots).ok()?;
     let mut options = Options::new(black_box(1), black_box(7));
     if cfg!(feature = "crc-table") {
         options.checksum = Checksum::BYTEWISE;
     }
-    let mut log = Log::open_or_create(storage, capacity, options).ok()?;
+    let mut log = Log::open_or_create(storage, room, options).ok()?;
     for _ in 0..black_box(RECORDS) {
         log.append(black_box(TABLE), black_box(b"sixteen bytes...")).ok()?;
     }
@@ -43,12 +45,12 @@ fn work(storage: Slots<Nor>, capacity: Capacity<'_>) -> Option<()> {
 fn main() -> ! {
     let mut flash = Nor::new(board::cells(black_box(16 * SECTOR_LEN)));
     let mut good = flash.erase(0, 16 * SECTOR_LEN as u32).is_ok();
-    let room = board::lent(Room::new());
-    let stack = board::stack_of(|| good &= Slots::new(flash).and_then(|slots| work(slots, room.lend())).is_some());
+    let (room, slots): &mut Room = board::lent((Workspace::new(), FlatRoom::new()));
+    let stack = board::stack_of(|| good &= work(flash, slots.lend(), room.lend()).is_some());
     board::print(c"stack ");
     board::print_number(stack);
     board::print(c" state ");
-    board::print_number((size_of::<Log<'_, Slots<Nor>>>() - size_of::<Slots<Nor>>()) as u32);
+    board::print_number((size_of::<Log<'_, Storage<'_>>>() - size_of::<Nor>()) as u32);
     board::print(c"\n");
     board::exit(good)
 }
