@@ -50,7 +50,7 @@ use core::ops::ControlFlow;
 use crate::checksum::Checksum;
 use crate::geometry::{Geometry, Mark, SegmentId};
 use crate::segment::header::{HEADER_LEN, Header, MAGIC};
-use crate::segment::layout::FRAME_HEADER_LEN;
+use crate::segment::layout::{FRAME_HEADER_LEN, align_up};
 use crate::storage::{Fault, Found, Storage, StorageError};
 
 pub use device::Device;
@@ -275,7 +275,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
                 }
             }
         }
-        let filled = held.next_multiple_of(unit);
+        let filled = align_up(held as u32, unit as u32) as usize;
         if let Some(padding) = self.gather.get_mut(held..filled) {
             padding.fill(0);
         }
@@ -368,7 +368,7 @@ impl<D: Device> Storage for FlatStorage<'_, D> {
         } else {
             // The manifest of an earlier life, should the salt be the same.
             let start = self.start_of(index) + self.geometry.frames_start();
-            self.zero(start, FRAME_HEADER_LEN.next_multiple_of(self.geometry().write_unit()))?;
+            self.zero(start, align_up(FRAME_HEADER_LEN, self.geometry().write_unit()))?;
         }
         self.cursor = index + 1;
         self.set(index, State::Unreadable);

@@ -53,7 +53,7 @@ const fn max(a: u32, b: u32) -> u32 {
 }
 
 #[cfg_attr(feature = "alloc", inline)]
-const fn align_up(value: u32, unit: u32) -> u32 {
+pub(crate) const fn align_up(value: u32, unit: u32) -> u32 {
     // Units are powers of two. Without a division, which small machines lack.
     (value + (unit - 1)) & !(unit - 1)
 }
