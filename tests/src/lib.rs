@@ -4,6 +4,7 @@ pub mod behaviour;
 pub mod conformance;
 pub mod crash;
 pub mod damage;
+pub mod files;
 pub mod flash;
 pub mod images;
 pub mod medium;

@@ -404,16 +404,24 @@ fn list_root(seam: &Seam, root: &Path) -> Result<RootListing, FileError> {
     Ok(listing)
 }
 
-/// Makes a directory and those above it, each name durable.
+/// Makes a directory and those above it, each name durable; that of the first one there is, too: who made it may have
+/// died before its name was durable.
 fn make_dir_all(seam: &Seam, path: &Path) -> Result<(), FileError> {
     let io = |error| FileError::io(Doing::Create, path, error);
-    if path.as_os_str().is_empty() || seam.exists(path).map_err(io)? {
+    if path.as_os_str().is_empty() {
         return Ok(());
     }
     let above = match path.parent() {
         Some(above) if !above.as_os_str().is_empty() => above,
         _ => Path::new("."),
     };
+    if seam.exists(path).map_err(io)? {
+        return match seam.sync_dir(above) {
+            // Nobody who makes names there durable is kept from it: the directory is not of our making.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            result => result.map_err(io),
+        };
+    }
     make_dir_all(seam, above)?;
     match seam.make_dir(path) {
         // Another opener was faster; the lock decides between the two.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! crashsim exhaustive [--depth N] [--deep N] [--on NAME]... [--seconds N]
+//! crashsim files [--ci] [--lies] [--seconds N]
 //! crashsim flips
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
 //! ```
@@ -10,6 +11,7 @@
 
 mod arguments;
 mod exhaustive;
+mod files;
 mod flips;
 mod random;
 
@@ -25,6 +27,7 @@ type Command = fn(&mut Arguments) -> Outcome;
 /// The subcommands by name.
 const COMMANDS: &[(&str, Command)] = &[
     ("exhaustive", exhaustive::run),
+    ("files", files::run),
     ("flips", flips::run),
     ("random", random::run),
 ];

@@ -1,0 +1,127 @@
+//! Every state that a crash may leave of the files and names of the std backend.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use walstone_tests::files::explore::Known;
+use walstone_tests::files::lie::Lie;
+use walstone_tests::files::life::{PAGES, SMALL};
+use walstone_tests::files::survivors::Limits;
+use walstone_tests::files::sweep::{History, Plan, Summary, explore, random, words};
+
+use crate::Outcome;
+use crate::arguments::Arguments;
+
+pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
+    let (mut ci, mut lies, mut seconds) = (false, false, None);
+    while let Some(name) = arguments.next() {
+        match name.as_str() {
+            "--ci" => ci = true,
+            "--lies" => lies = true,
+            "--seconds" => seconds = Some(Duration::from_secs(arguments.value(&name)?)),
+            _ => return Err(format!("files has no option {name}")),
+        }
+    }
+    let begun = Instant::now();
+    let plan = Plan {
+        limits: if ci { Limits::SHORT } else { Limits::LONG },
+        lie: None,
+        threads: thread::available_parallelism().map_or(1, usize::from),
+        until: seconds.map(|seconds| begun + seconds),
+    };
+    if lies {
+        return Ok(every_lie(plan));
+    }
+    let stages = if ci { short_stages() } else { long_stages() };
+    Ok(all_stages(&stages, &plan, begun))
+}
+
+type Stage = (&'static str, Vec<History>);
+
+fn short_stages() -> Vec<Stage> {
+    vec![
+        ("making a log, recovery cut short", words(SMALL, 0, 1)),
+        ("one operation", words(SMALL, 1, 0)),
+        ("one operation, segments of several pages", words(PAGES, 1, 0)),
+        (
+            "random, beside the background thread",
+            random(SMALL.beside(), 1, 10, 20, 0),
+        ),
+        (
+            "random, pages, beside the background thread",
+            random(PAGES.beside(), 2, 1, 8, 0),
+        ),
+        ("two operations", words(SMALL, 2, 0)),
+    ]
+}
+
+fn long_stages() -> Vec<Stage> {
+    let mut stages = short_stages();
+    stages.extend([
+        ("one operation, recovery cut short", words(SMALL, 1, 1)),
+        ("two operations, pages", words(PAGES, 2, 0)),
+        ("two operations, recovery cut short", words(SMALL, 2, 1)),
+        ("one operation, pages, recovery cut short", words(PAGES, 1, 1)),
+        ("one operation, recovery cut short twice", words(SMALL, 1, 2)),
+        (
+            "random, beside the background thread",
+            random(SMALL.beside(), 3, 2000, 40, 0),
+        ),
+        ("three operations", words(SMALL, 3, 0)),
+    ]);
+    stages
+}
+
+fn all_stages(stages: &[Stage], plan: &Plan, begun: Instant) -> bool {
+    let known = Known::default();
+    let mut all = Summary {
+        finished: true,
+        ..Summary::default()
+    };
+    for (name, histories) in stages {
+        match explore(histories, plan, &known) {
+            Ok(summary) => {
+                all += summary;
+                let complete = if summary.is_complete() { "yes" } else { "no" };
+                let tally = summary.tally;
+                println!(
+                    "{name}: {} histories, {} states, {} crashes sampled, complete: {complete}",
+                    tally.words, tally.states, tally.sampled
+                );
+            }
+            Err(failure) => {
+                println!("{name}: {failure}\nfiles: failed");
+                return false;
+            }
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "files: {} states, {} distinct pairs of disk and obligations in {seconds:.0} s, 0 violations, complete: {}",
+        all.tally.states,
+        known.count(),
+        if all.is_complete() { "yes" } else { "no" }
+    );
+    true
+}
+
+/// Whether the simulator notices each kind of sync that is only said to be done.
+fn every_lie(plan: Plan) -> bool {
+    let histories: Vec<_> = (0..=1)
+        .flat_map(|len| words(SMALL, len, 0))
+        .chain(words(SMALL, 0, 1))
+        .collect();
+    let mut caught = 0;
+    for lie in Lie::ALL {
+        let (known, plan) = (Known::default(), Plan { lie: Some(lie), ..plan });
+        match explore(&histories, &plan, &known) {
+            Ok(_) => println!("{lie:?}: not caught in {} pairs", known.count()),
+            Err(failure) => {
+                caught += 1;
+                println!("{lie:?}: caught in {} pairs: {:?}", known.count(), failure.broken);
+            }
+        }
+    }
+    println!("files: {caught} of {} lies caught", Lie::ALL.len());
+    caught == Lie::ALL.len()
+}

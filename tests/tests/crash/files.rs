@@ -1,0 +1,64 @@
+//! Files and names below the std backend, crashed everywhere. The same in long form: `crashsim files`.
+
+use walstone_tests::files::explore::{Failure, Known};
+use walstone_tests::files::lie::Lie;
+use walstone_tests::files::life::{PAGES, SMALL, Setup};
+use walstone_tests::files::survivors::Limits;
+use walstone_tests::files::sweep::{History, Plan, Summary, explore, random, words};
+
+fn run(histories: &[History], lie: Option<Lie>) -> Result<Summary, Failure> {
+    let plan = Plan {
+        limits: Limits::SHORT,
+        lie,
+        threads: 2,
+        until: None,
+    };
+    explore(histories, &plan, &Known::default())
+}
+
+#[track_caller]
+fn check(histories: &[History]) -> Summary {
+    match run(histories, None) {
+        Ok(summary) => summary,
+        Err(failure) => panic!("{failure}"),
+    }
+}
+
+#[test]
+fn making_files_cut_anywhere() {
+    assert!(check(&words(SMALL, 0, 0)).is_complete());
+    check(&words(PAGES, 0, 0)[..1]);
+}
+
+#[test]
+fn one_operation_on_files_cut_anywhere() {
+    assert!(check(&words(SMALL, 1, 0)).is_complete());
+}
+
+#[test]
+fn histories_of_files_beside_the_background_thread() {
+    check(&random(SMALL.beside(), 1, 2, 10, 0));
+}
+
+/// A disk that lies about one kind of sync is found out, whichever it is.
+#[test]
+fn every_sync_of_files_counts() {
+    let short: Vec<_> = (0..=1).flat_map(|len| words(SMALL, len, 0)).collect();
+    for lie in Lie::ALL {
+        // A segment that was being removed when the process died must be gone for good behind the next open.
+        let deep = (lie == Lie::RegionListed).then(|| words(SMALL, 0, 1).split_off(3));
+        let caught = run(deep.as_ref().unwrap_or(&short), Some(lie));
+        assert!(caught.is_err(), "nobody noticed {lie:?}");
+    }
+}
+
+/// The process that made the root died before the root's own name was durable. The next one found the directory there
+/// and did not ask whether it would stay: everything it acknowledged went with it.
+#[test]
+fn a_root_that_a_dead_process_made_gets_a_durable_name() {
+    let first: Vec<History> = [SMALL, PAGES]
+        .map(|setup: Setup| words(setup, 0, 0).swap_remove(0))
+        .into();
+    assert!(check(&first).is_complete());
+    assert!(run(&first, Some(Lie::RootMade)).is_err());
+}
