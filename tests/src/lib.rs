@@ -8,4 +8,5 @@ pub mod files;
 pub mod flash;
 pub mod images;
 pub mod medium;
+pub mod repeatable;
 pub mod storages;

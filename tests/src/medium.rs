@@ -15,11 +15,12 @@ use walstone_core::ram::RamError;
 use walstone_core::{Found, Storage};
 use walstone_core::{Geometry, Mark, SegmentId};
 
+use crate::repeatable::{Digest, scramble};
 use crate::storages::{SimError, gathered};
 use bytes::Bytes;
 
 pub use handle::MediumHandle;
-pub use survivors::{Limits, Outcome, Survival, TornKind};
+pub use survivors::{CrashVisit, Limits, Outcome, Survival, TornKind};
 
 /// A medium that knows what a loss of power may leave of it.
 #[derive(Clone, Debug)]
@@ -30,7 +31,8 @@ pub struct Medium {
     lending: bool,
     write_through: bool,
     capacity_limit: Option<u64>,
-    segments: BTreeMap<u64, Segment>,
+    /// Lowest id first.
+    segments: Vec<(u64, Segment)>,
     /// Unreadable slots, and the bytes each still holds claimed.
     unreadable: BTreeMap<u32, u64>,
     /// The bytes of the segment removed last, where a new one shows them.
@@ -122,7 +124,7 @@ impl Medium {
             lending: false,
             write_through: false,
             capacity_limit: None,
-            segments: BTreeMap::new(),
+            segments: Vec::new(),
             unreadable: BTreeMap::new(),
             stale: None,
             write_count: 0,
@@ -215,35 +217,36 @@ impl Medium {
     /// Unit writes that no sync made durable yet.
     #[must_use]
     pub fn pending_count(&self) -> usize {
-        self.segments.values().map(|segment| segment.pending.len()).sum()
+        self.segments.iter().map(|(_, segment)| segment.pending.len()).sum()
     }
 
     /// The segments, lowest id first.
     pub fn ids(&self) -> impl Iterator<Item = SegmentId> + '_ {
-        self.segments.keys().map(|&id| SegmentId(id))
+        self.segments.iter().map(|&(id, _)| SegmentId(id))
     }
 
     /// The bytes of a segment as reads see them.
     #[must_use]
     pub fn bytes(&self, id: SegmentId) -> Option<&[u8]> {
-        self.segments.get(&id.0).map(|segment| segment.live.data())
+        self.find(id).ok().map(|segment| segment.live.data())
     }
 
     /// The bytes of a segment without the pending writes.
     #[must_use]
     pub fn durable_bytes(&self, id: SegmentId) -> Option<&[u8]> {
-        self.segments.get(&id.0).map(|segment| segment.durable.data())
+        self.find(id).ok().map(|segment| segment.durable.data())
     }
 
     /// Changes durable and readable bytes of a segment behind the back of the storage, and forgets which
     /// bytes that read as erased were written. Whether the segment is there.
     pub fn damage(&mut self, id: SegmentId, change: impl Fn(&mut [u8])) -> bool {
-        let Some(segment) = self.segments.get_mut(&id.0) else {
+        let len = self.geometry.segment_len();
+        let Ok(segment) = self.find_mut(id) else {
             return false;
         };
         for side in [&mut segment.durable, &mut segment.live] {
             let bytes = Arc::make_mut(side);
-            change(bytes.data_mut());
+            bytes.change(0..len, &change);
             bytes.forget_written();
         }
         true
@@ -261,25 +264,32 @@ impl Medium {
         self.outcomes().into_iter().map(|(_, medium)| medium).collect()
     }
 
-    /// A number that is the same for equal content, in every run: for dropping states seen before.
+    /// A number that is the same for equal content of media of one kind, in every run: for dropping states seen before.
+    /// Space that is claimed and not used does not count.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let mut digest = bytes::Digest::default();
-        for (&id, segment) in &self.segments {
-            digest.number(id);
-            digest.number(u64::from(segment.claimed));
-            segment.durable.digest(&mut digest);
+        let mut digest = self.durable_digest();
+        for (id, segment) in &self.segments {
+            for (at, write) in segment.pending.iter().enumerate() {
+                let place = (at as u64) << 32 | u64::from(write.offset);
+                digest ^= Digest::of(&[*id, place, u64::from(write.len), u64::from(write.lost)]);
+            }
             if !segment.pending.is_empty() {
-                segment.live.digest(&mut digest);
+                digest ^= scramble(of_segment(*id, segment.live.digest()));
             }
         }
-        for &claimed in self.unreadable.values() {
-            digest.number(!claimed);
-        }
-        if let Some(stale) = &self.stale {
-            stale.digest(&mut digest);
-        }
-        digest.finish()
+        digest
+    }
+
+    /// The digest without the pending writes. What a change of bytes changes it by depends on these bytes alone.
+    fn durable_digest(&self) -> u64 {
+        let slots = (1..=self.unreadable.len() as u64).map(|nth| scramble(!nth));
+        let segments = self.segments.iter().map(|(id, segment)| {
+            let new = scramble(id.wrapping_mul(2) + 1);
+            new ^ of_segment(*id, segment.durable.digest())
+        });
+        let stale = self.stale.as_ref().map(|stale| of_segment(!0, stale.digest()));
+        slots.chain(segments).chain(stale).fold(0, |digest, part| digest ^ part)
     }
 
     fn leave_unreadable(&mut self, claimed: u64) {
@@ -328,13 +338,19 @@ impl Medium {
     }
 
     fn find(&self, id: SegmentId) -> Result<&Segment, SimError> {
-        let found = self.segments.get(&id.0);
-        found.ok_or(SimError::Rule(RamError::NotFound { segment: id }))
+        let mut segments = self.segments.iter();
+        let found = segments.find(|(at, _)| *at == id.0);
+        found
+            .map(|(_, segment)| segment)
+            .ok_or(SimError::Rule(RamError::NotFound { segment: id }))
     }
 
     fn find_mut(&mut self, id: SegmentId) -> Result<&mut Segment, SimError> {
-        let found = self.segments.get_mut(&id.0);
-        found.ok_or(SimError::Rule(RamError::NotFound { segment: id }))
+        let mut segments = self.segments.iter_mut();
+        let found = segments.find(|(at, _)| *at == id.0);
+        found
+            .map(|(_, segment)| segment)
+            .ok_or(SimError::Rule(RamError::NotFound { segment: id }))
     }
 
     fn check_range(&self, offset: u32, len: usize) -> Result<(), SimError> {
@@ -352,7 +368,7 @@ impl Medium {
     }
 
     fn check_room(&self, more: u32) -> Result<(), SimError> {
-        let claimed = self.segments.values().map(|segment| u64::from(segment.claimed));
+        let claimed = self.segments.iter().map(|(_, segment)| u64::from(segment.claimed));
         let used = claimed.sum::<u64>() + self.unreadable.values().sum::<u64>();
         match self.capacity_limit {
             Some(limit) if used + u64::from(more) > limit => Err(SimError::Full),
@@ -362,14 +378,14 @@ impl Medium {
 
     /// A new segment as it stands on the medium once its create returned.
     fn blank(&self, id: SegmentId, header: &[u8]) -> Result<Segment, SimError> {
-        if self.segments.contains_key(&id.0) {
+        if self.find(id).is_ok() {
             return Err(RamError::Exists { segment: id }.into());
         }
         let header = gathered(&[header], self.geometry.write_unit());
         self.check_range(0, header.len())?;
         let claimed = header.len() as u32;
         self.check_room(claimed)?;
-        let mut bytes = Bytes::blank(self.geometry, self.stale.as_deref());
+        let mut bytes = Bytes::blank(self.geometry, self.stale.as_deref(), self.unit.min(8));
         bytes.put(0, &header);
         let durable = Arc::new(bytes);
         Ok(Segment {
@@ -381,9 +397,15 @@ impl Medium {
         })
     }
 
+    fn insert(&mut self, id: SegmentId, segment: Segment) {
+        let at = self.segments.partition_point(|(at, _)| *at < id.0);
+        self.segments.insert(at, (id.0, segment));
+    }
+
     fn take(&mut self, id: SegmentId) -> Result<Segment, SimError> {
-        let taken = self.segments.remove(&id.0);
-        let segment = taken.ok_or(SimError::Rule(RamError::NotFound { segment: id }))?;
+        self.find(id)?;
+        let at = self.segments.partition_point(|(at, _)| *at < id.0);
+        let (_, segment) = self.segments.remove(at);
         if self.geometry.erased().is_none() {
             self.stale = Some(segment.live.clone());
         }
@@ -456,6 +478,11 @@ impl Medium {
     }
 }
 
+/// What a part of the digest of one segment counts for in that of all.
+const fn of_segment(id: u64, part: u64) -> u64 {
+    part.rotate_left((id.wrapping_mul(11) % 64) as u32)
+}
+
 impl Segment {
     /// Makes durable the pending writes that `reaches` names, and earlier ones of the same bytes.
     fn persist(&mut self, rewrites: bool, reaches: impl Fn(&Pending) -> bool) {
@@ -499,7 +526,7 @@ impl Storage for Medium {
 
     fn segments(&mut self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<(), SimError> {
         self.powered()?;
-        let whole = self.segments.keys().map(|&id| Found::Segment(SegmentId(id)));
+        let whole = self.segments.iter().map(|&(id, _)| Found::Segment(SegmentId(id)));
         let unreadable = self.unreadable.keys().map(|&slot| Found::Unreadable { slot });
         for found in unreadable.chain(whole) {
             if visit(found).is_break() {
@@ -513,7 +540,7 @@ impl Storage for Medium {
         self.mutate(
             |medium| {
                 let segment = medium.blank(id, header)?;
-                medium.segments.insert(id.0, segment);
+                medium.insert(id, segment);
                 Ok(())
             },
             |medium| {

@@ -1,19 +1,21 @@
 //! Exploration: cuts a word at every moment of its last operation, opens each image that may be left, and cuts the
 //! recovery and the first append after it again.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use walstone_core::Tail;
 
-use super::history::Op;
+use super::history::{Op, shrink};
 use super::machine::{Left, Machine, Subject};
 use super::model::{Found, Seen};
+use super::pairs::Pairs;
+use super::rows::{Hits, Row};
 use super::run::{Counters, Life, Stop, Violation, observe_read_only};
 use crate::medium::Limits;
+use crate::repeatable::Digest;
 
 /// What was explored, and what was met on the way.
 #[derive(Debug)]
@@ -22,9 +24,8 @@ pub struct Explorer {
     pub limits: Limits,
     /// How often a recovery is cut short in turn.
     pub depth: u8,
-    /// How deep each pair of image and obligations was explored.
-    seen: HashMap<u64, u8>,
-    hits: BTreeMap<&'static str, u64>,
+    pairs: Arc<Pairs>,
+    hits: Hits,
 }
 
 /// A broken promise, and how to get there.
@@ -73,6 +74,16 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// All combinations of up to 16 pending units; of more, none, all, each one missing, each one alone, all prefixes, all
+/// suffixes, and random ones.
+#[must_use]
+pub fn full_limits(seed: u64) -> Limits {
+    Limits {
+        seed,
+        ..Limits::default()
+    }
+}
+
 /// Images that tell the most where there are many.
 #[must_use]
 pub fn telling_limits(seed: u64) -> Limits {
@@ -92,49 +103,88 @@ impl Explorer {
         Self {
             limits,
             depth,
-            seen: HashMap::new(),
-            hits: BTreeMap::new(),
+            pairs: Arc::default(),
+            hits: Hits::default(),
         }
+    }
+
+    /// One more for another thread, which explores no pair that this one did.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            hits: Hits::default(),
+            pairs: self.pairs.clone(),
+            ..*self
+        }
+    }
+
+    /// Takes in what another thread met.
+    pub fn join(&mut self, other: &Self) {
+        self.hits.add(&other.hits);
     }
 
     /// Distinct pairs of image and obligations so far.
     #[must_use]
     pub fn pairs(&self) -> usize {
-        self.seen.len()
+        self.pairs.len()
     }
 
-    /// How often each outcome was met.
+    /// What was met how often.
     #[must_use]
-    pub const fn hits(&self) -> &BTreeMap<&'static str, u64> {
+    pub const fn hits(&self) -> &Hits {
         &self.hits
     }
 
-    pub(super) fn hit(&mut self, outcome: &'static str) {
-        *self.hits.entry(outcome).or_default() += 1;
+    pub(super) const fn hit(&mut self, row: Row) {
+        self.hits.hit(row);
     }
 
-    /// Explores the last operation of `word` behind `prelude`; what comes before it is taken as explored.
+    /// Explores the last operation of `word` behind `prelude`; what comes before it is taken as explored. A failure
+    /// names the shortest history that fails.
     ///
     /// # Errors
     /// [`Failure`].
     pub fn word<M: Machine>(&mut self, machine: &M, prelude: &[Op], word: &[Op]) -> Result<(), Failure> {
-        let Some((&last, before)) = word.split_last() else {
+        let ops = [prelude, word].concat();
+        let Err(failure) = self.last_of(machine, &ops) else {
             return Ok(());
         };
-        let explored = guarded(|| {
+        let mut alone = Self::new(self.limits, self.depth);
+        let (shortest, shrunk) = shrink(&ops, |ops| {
+            alone.pairs = Arc::default();
+            alone.last_of(machine, ops).err()
+        });
+        let history = format!("on {}: {shortest:?}, shrunk from {ops:?}", machine.name());
+        Err(shrunk.unwrap_or(failure).behind(history))
+    }
+
+    fn last_of<M: Machine>(&mut self, machine: &M, ops: &[Op]) -> Result<(), Failure> {
+        let Some((&last, before)) = ops.split_last() else {
+            return Ok(());
+        };
+        guarded(|| {
             let mut life = Life::create(machine)?;
-            for &op in prelude.iter().chain(before) {
-                life.perform(op)?;
+            for &op in before {
+                if !life.can_perform(op) {
+                    return Ok(());
+                }
+                match life.perform(op) {
+                    Ok(()) | Err(Stop::Poisoned) => {}
+                    Err(stop) => return Err(stop.into()),
+                }
+            }
+            if !life.can_perform(last) {
+                return Ok(());
             }
             life.record();
             match life.perform(last) {
-                Ok(()) | Err(Stop::Poisoned) => {}
+                Ok(()) => {}
+                Err(Stop::Poisoned) => self.hit(Row::Poisoned),
                 Err(stop) => return Err(stop.into()),
             }
             self.moments(machine, &life, self.depth)?;
             self.end(machine, &life, self.depth)
-        });
-        explored.map_err(|failure| failure.behind(format!("on {}: {prelude:?} then {word:?}", machine.name())))
+        })
     }
 
     /// Cuts the making of a region at every moment.
@@ -155,7 +205,7 @@ impl Explorer {
                     let image = (left.image)();
                     let mut life = Life::attach(machine, &image, &nothing, counters);
                     let probed = life.create_log().and_then(|()| life.probe()).map_err(Failure::from);
-                    self.hit("created again");
+                    self.hit(Row::MadeAgain);
                     match probed.and_then(|()| self.end(machine, &life, 0)) {
                         Ok(()) => ControlFlow::Continue(()),
                         Err(found) => {
@@ -237,17 +287,12 @@ impl Explorer {
     }
 
     /// Whether this pair was explored so deep already; from now on it is.
-    fn is_explored<M: Machine>(&mut self, machine: &M, image: u64, found: &Found, depth: u8) -> bool {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        (machine.name(), image, found.digest()).hash(&mut hasher);
-        match self.seen.entry(hasher.finish()) {
-            Entry::Occupied(explored) if *explored.get() >= depth => true,
-            explored => {
-                explored.insert_entry(depth);
-                false
-            }
-        }
+    fn is_explored<M: Machine>(&self, machine: &M, image: u64, found: &Found, depth: u8) -> bool {
+        let mut digest = Digest::default();
+        machine.name().bytes().for_each(|byte| digest.number(u64::from(byte)));
+        digest.number(image);
+        digest.number(found.digest());
+        !self.pairs.insert(digest.finish(), depth)
     }
 
     /// Checks that a new process recovers from `image` what is to be found.
@@ -262,36 +307,36 @@ impl Explorer {
         counters: Counters,
         depth: u8,
     ) -> Result<(), Failure> {
-        let mut seen = Seen::default();
-        observe_read_only(machine, image, counters.opens + 1, &mut seen)?;
-        let state = found.judge(&seen).map_err(Violation::Recovered)?;
-        // Nothing but a loss of power can change what is found from now on.
         let settled = machine.is_settled(image);
-        let found = if settled {
-            Found::only(state.clone())
-        } else {
-            found.clone()
-        };
-
-        let mut life = Life::attach(machine, image, &found, counters);
+        let mut read_only = None;
+        // The third open of the others is one for reading.
+        if depth > 0 || !settled {
+            let mut seen = Seen::default();
+            observe_read_only(machine, image, counters.opens + 1, &mut seen)?;
+            read_only = Some(found.judge(&seen).map_err(Violation::Recovered)?);
+        }
+        // Nothing but a loss of power can change what is found from now on.
+        let certain = read_only.clone().filter(|_| settled).map(Found::only);
+        let mut life = Life::attach(machine, image, certain.as_ref().unwrap_or(found), counters);
         if depth > 0 {
             life.record();
         }
         life.open()?;
-        if *life.newest() != state {
+        if read_only.is_some_and(|state| *life.newest() != state) {
             return Err(Violation::OpensDisagree.into());
         }
-        self.count(&life);
-        self.agree(machine, &life, "open")?;
-        life.probe()?;
-        if life.log().is_some_and(Subject::moved_on) {
-            self.hit("went on in a new segment");
+        self.count_open(&mut life);
+        if !settled {
+            self.agree(machine, &life, "open")?;
         }
-        self.agree(machine, &life, "open, append, sync")?;
+        let refusals = life.counters().refusals;
+        life.probe()?;
+        self.count_session(&life, refusals);
         if depth == 0 {
-            return Ok(());
+            return self.agree(machine, &life, "open, append, sync");
         }
         self.moments(machine, &life, depth - 1)
+            .and_then(|()| self.end(machine, &life, depth - 1))
             .map_err(|failure| failure.behind("open, append, sync".into()))
     }
 
@@ -317,27 +362,30 @@ impl Explorer {
         outcome
     }
 
-    fn count<M: Machine>(&mut self, life: &Life<'_, M>) {
-        let Some(report) = life.log().and_then(Subject::report) else {
-            return;
-        };
-        self.hit(match report.tail {
-            Tail::New => "new",
-            Tail::Closed => "closed",
-            Tail::Clean => "clean",
-            Tail::Torn { .. } => "torn",
-        });
-        if report.removed_segments > 0 {
-            self.hit("segments removed");
-        }
-        if report.released_slots > 0 {
-            self.hit("slots released");
-        }
-        if report.settled_bytes > 0 {
-            self.hit("settled");
-        }
-        if report.segments > 1 {
-            self.hit("several segments");
+    fn count_open<M: Machine>(&mut self, life: &mut Life<'_, M>) {
+        let Some(log) = life.log_mut() else { return };
+        let Some(report) = log.report() else { return };
+        let healed = log.is_healed();
+        let met = [
+            (Row::Healed, healed),
+            (Row::Made, report.tail == Tail::New),
+            (Row::Closed, report.tail == Tail::Closed),
+            (Row::Clean, report.tail == Tail::Clean),
+            (Row::Torn, matches!(report.tail, Tail::Torn { .. })),
+            (Row::Removed, report.removed_segments > 0),
+            (Row::Released, report.released_slots > 0),
+            (Row::Settled, report.settled_bytes > 0),
+            (Row::SeveralSegments, report.segments > 1),
+        ];
+        let rows = met.into_iter().filter(|(_, met)| *met);
+        rows.for_each(|(row, _)| self.hit(row));
+    }
+
+    fn count_session<M: Machine>(&mut self, life: &Life<'_, M>, refusals: u32) {
+        let moved_on = life.log().is_some_and(Subject::moved_on);
+        self.hit(if moved_on { Row::NewSegment } else { Row::WentOn });
+        if life.counters().refusals > refusals {
+            self.hit(Row::Full);
         }
     }
 }

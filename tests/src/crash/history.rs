@@ -1,4 +1,8 @@
-//! What a history is made of: operations, words of them, and how many there are.
+//! What a history is made of: operations, words of them, random ones, and the shortest one that still fails.
+
+use super::machine::Plan;
+use crate::medium::Phase;
+use crate::repeatable::Dice;
 
 /// One operation of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,27 +37,44 @@ pub enum Op {
     Reopen,
     /// The power fails and comes back; of what was pending the middle one of all possible images stays.
     PowerLoss,
-    /// The next sync but one fails: it loses what it should have made durable and reads still show it.
+    /// Nothing yet: the next sync fails. It may or may not reach what it should make durable, reads still show it, and
+    /// no later sync tries again.
     FailSync,
 }
 
 impl Op {
-    /// The alphabet of exhaustive exploration.
-    pub const ALL: [Self; 14] = [
-        Self::Small,
+    /// The alphabet of the complete exploration.
+    pub const NAMED: [Self; 11] = [
+        Self::Durable,
         Self::TwoUnits,
         Self::Largest,
         Self::Batch,
         Self::BatchWithVoids,
-        Self::Durable,
         Self::Sync,
+        Self::Small,
         Self::DeletePrefix,
         Self::TruncateSuffix,
-        Self::DeleteOther,
-        Self::Reclaim,
         Self::CloseReopen,
         Self::Reopen,
+    ];
+
+    /// All that a word may be made of.
+    pub const ALL: [Self; 15] = [
+        Self::Durable,
+        Self::TwoUnits,
+        Self::Largest,
+        Self::Batch,
+        Self::BatchWithVoids,
+        Self::Sync,
+        Self::Small,
+        Self::DeletePrefix,
+        Self::TruncateSuffix,
+        Self::CloseReopen,
+        Self::Reopen,
+        Self::DeleteOther,
+        Self::Reclaim,
         Self::PowerLoss,
+        Self::FailSync,
     ];
 }
 
@@ -84,43 +105,160 @@ pub const PRELUDES: [&[Op]; 5] = [
     ],
 ];
 
-/// All words of one length over an alphabet.
-#[derive(Clone, Debug)]
-pub struct Words<'a> {
-    alphabet: &'a [Op],
-    digits: Vec<usize>,
-    done: bool,
+/// All words of one length over an alphabet, in its order.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    alphabet: &'static [Op],
+    len: u32,
 }
 
-impl<'a> Words<'a> {
-    /// From the first to the last in the order of the alphabet.
+impl Words {
+    /// Those of `len` operations.
     #[must_use]
-    pub fn new(alphabet: &'a [Op], len: usize) -> Self {
-        Self {
-            alphabet,
-            digits: vec![0; len],
-            done: alphabet.is_empty(),
+    pub const fn new(alphabet: &'static [Op], len: u32) -> Self {
+        Self { alphabet, len }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        (self.alphabet.len() as u64).pow(self.len)
+    }
+
+    /// The one of this number.
+    #[must_use]
+    pub fn nth(self, mut number: u64) -> Vec<Op> {
+        let base = self.alphabet.len() as u64;
+        let mut word = Vec::new();
+        for _ in 0..self.len {
+            word.push(self.alphabet[(number % base) as usize]);
+            number /= base;
         }
+        word.reverse();
+        word
+    }
+
+    /// All of them.
+    pub fn all(self) -> impl Iterator<Item = Vec<Op>> {
+        (0..self.count()).map(move |number| self.nth(number))
+    }
+
+    /// So many of them, each another one, spread over all by a seed.
+    pub fn some(self, count: u64, seed: u64) -> impl Iterator<Item = Vec<Op>> {
+        // A prime step meets every number once, unless the alphabet has that many letters.
+        const STEP: u64 = 1_000_003;
+        let start = Dice::new(&[seed]).below(self.count());
+        let number = move |nth: u64| (start + nth * STEP) % self.count();
+        (0..count.min(self.count())).map(move |nth| self.nth(number(nth)))
     }
 }
 
-impl Iterator for Words<'_> {
-    type Item = Vec<Op>;
+/// One step of a random history.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// An operation, as long as the process lives.
+    Do(Op),
+    /// Something is to go wrong.
+    Plan(Plan),
+    /// The process ends, if it did not yet, and all that may be left is looked at. Another one finds some of it.
+    End {
+        /// By a loss of power, else by its death.
+        power_loss: bool,
+        /// Which of the images is found, modulo their number.
+        choice: u64,
+        /// Whether recoveries are cut short in turn.
+        deep: bool,
+        /// Where the open that follows is cut short.
+        cut: Option<(u64, Phase)>,
+    },
+}
 
-    fn next(&mut self) -> Option<Vec<Op>> {
-        if self.done {
-            return None;
+/// The most operations of a random history.
+pub const LONGEST: u64 = 200;
+
+/// The history of a seed: lives of some operations each.
+#[must_use]
+pub fn random(seed: u64) -> Vec<Step> {
+    let mut dice = Dice::new(&[seed]);
+    let mut steps = Vec::new();
+    let lives = 1 + dice.below(8);
+    for _ in 0..lives {
+        let ops = dice.below(LONGEST / lives + 1);
+        if !dice.one_in(4) {
+            let cut = Plan::Crash(1 + dice.below(4 + 4 * ops), *dice.one_of(&Phase::ALL));
+            steps.push(Step::Plan(cut));
         }
-        let word = self.digits.iter().map(|&digit| self.alphabet[digit]).collect();
-        self.done = true;
-        for digit in self.digits.iter_mut().rev() {
-            if *digit + 1 < self.alphabet.len() {
-                *digit += 1;
-                self.done = false;
+        if dice.one_in(3) {
+            steps.push(Step::Plan(Plan::FailSync(1 + dice.below(5))));
+        }
+        steps.extend((0..ops).map(|_| Step::Do(*dice.one_of(&WEIGHTED))));
+        loop {
+            let cut = dice.one_in(4).then(|| (1 + dice.below(8), *dice.one_of(&Phase::ALL)));
+            steps.push(Step::End {
+                power_loss: !dice.one_in(3),
+                choice: dice.number(),
+                deep: dice.one_in(40),
+                cut,
+            });
+            if cut.is_none() {
                 break;
             }
-            *digit = 0;
         }
-        Some(word)
     }
+    steps
+}
+
+/// Operations by how often they come.
+const WEIGHTED: [Op; 24] = [
+    Op::Small,
+    Op::Small,
+    Op::Small,
+    Op::Small,
+    Op::TwoUnits,
+    Op::TwoUnits,
+    Op::Largest,
+    Op::Largest,
+    Op::Batch,
+    Op::Batch,
+    Op::BatchWithVoids,
+    Op::BatchWithVoids,
+    Op::Durable,
+    Op::Durable,
+    Op::Sync,
+    Op::Sync,
+    Op::DeletePrefix,
+    Op::DeletePrefix,
+    Op::TruncateSuffix,
+    Op::DeleteOther,
+    Op::Reclaim,
+    Op::CloseReopen,
+    Op::Reopen,
+    Op::PowerLoss,
+];
+
+/// A shorter history that still `fails`, without any step that can be left out.
+pub fn shrink<T: Clone, F>(steps: &[T], mut fails: impl FnMut(&[T]) -> Option<F>) -> (Vec<T>, Option<F>) {
+    let mut steps = steps.to_vec();
+    let mut failure = None;
+    let mut len = steps.len().div_ceil(2);
+    while len > 0 {
+        let mut shorter = false;
+        let mut from = 0;
+        while from < steps.len() {
+            let mut rest = steps.clone();
+            rest.drain(from..steps.len().min(from + len));
+            match fails(&rest) {
+                Some(found) => {
+                    (steps, failure, shorter) = (rest, Some(found), true);
+                }
+                None => from += len,
+            }
+        }
+        if len > 1 {
+            len = len.div_ceil(2);
+        } else if !shorter {
+            break;
+        }
+    }
+    (steps, failure)
 }

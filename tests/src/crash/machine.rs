@@ -84,6 +84,11 @@ pub trait Subject {
 
     /// Whether the log went on in another segment than the open found newest.
     fn moved_on(&self) -> bool;
+
+    /// Whether what the open read last was cut off in part by an earlier session, as far as that is easy to tell.
+    fn is_healed(&mut self) -> bool {
+        false
+    }
 }
 
 /// What to go wrong in a process.

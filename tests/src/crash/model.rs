@@ -1,13 +1,12 @@
 //! The oracle: what a log must hold after each change, and what may be found after a crash. Knows neither bytes,
 //! frames nor segments.
 
-use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use crate::repeatable::Digest;
+
 /// A value by its number: no two of one history are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Value {
     /// Unique in its history, over all its lives.
     pub number: u32,
@@ -65,13 +64,25 @@ pub enum Change {
     TruncateFrom(u64, u64),
 }
 
+/// A record, as it must be or as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its table.
+    pub table: u64,
+    /// Its value; `None` where its bytes are those of no value.
+    pub value: Option<Value>,
+}
+
 /// What a log holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The last sequence given.
     pub last: u64,
-    /// By sequence: table and value.
-    pub live: BTreeMap<u64, (u64, Value)>,
+    /// By rising sequence.
+    pub live: Vec<Record>,
+    digest: u64,
 }
 
 impl State {
@@ -83,12 +94,28 @@ impl State {
             match change {
                 Change::Put(table, value) => {
                     state.last += 1;
-                    state.live.insert(state.last, (table, value));
+                    state.live.push(Record {
+                        sequence: state.last,
+                        table,
+                        value: Some(value),
+                    });
                 }
-                Change::DeleteUpTo(table, to) => state.live.retain(|&at, &mut (of, _)| of != table || at > to),
-                Change::TruncateFrom(table, from) => state.live.retain(|&at, &mut (of, _)| of != table || at < from),
+                Change::DeleteUpTo(table, to) => state
+                    .live
+                    .retain(|record| record.table != table || record.sequence > to),
+                Change::TruncateFrom(table, from) => state
+                    .live
+                    .retain(|record| record.table != table || record.sequence < from),
             }
         }
+        let mut digest = Digest::default();
+        digest.number(state.last);
+        for record in &state.live {
+            let Value { number, len } = record.value.unwrap_or_default();
+            digest.number(record.sequence << 32 | record.table);
+            digest.number(u64::from(number) << 32 | u64::from(len));
+        }
+        state.digest = digest.finish();
         state
     }
 
@@ -96,41 +123,29 @@ impl State {
     #[must_use]
     pub fn last_of(&self, table: u64) -> Option<u64> {
         let mut newest = self.live.iter().rev();
-        newest.find(|(_, (of, _))| *of == table).map(|(&at, _)| at)
+        newest
+            .find(|record| record.table == table)
+            .map(|record| record.sequence)
+    }
+
+    fn holds(&self, record: &Record) -> bool {
+        let at = self.live.binary_search_by_key(&record.sequence, |held| held.sequence);
+        at.is_ok_and(|at| self.live[at] == *record)
     }
 }
 
-/// What an opened log shows: its last sequence, and its records in the order of reading.
+/// What an opened log shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The last sequence given.
     pub last: u64,
-    /// All of them.
+    /// In the order of reading.
     pub records: Vec<Record>,
-}
-
-/// A record as it was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its sequence.
-    pub sequence: u64,
-    /// Its table.
-    pub table: u64,
-    /// Its value; `None` where its bytes are those of no value.
-    pub value: Option<Value>,
 }
 
 impl Seen {
     fn is(&self, state: &State) -> bool {
-        self.last == state.last
-            && self.records.len() == state.live.len()
-            && self
-                .records
-                .iter()
-                .zip(&state.live)
-                .all(|(seen, (&sequence, &(table, value)))| {
-                    seen.sequence == sequence && seen.table == table && seen.value == Some(value)
-                })
+        self.last == state.last && self.records == state.live
     }
 
     /// Empties it.
@@ -232,10 +247,11 @@ pub struct Found {
 
 impl Found {
     fn new(states: Rc<[Rc<State>]>, durable: usize, from: usize) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (from - durable, &states[durable..]).hash(&mut hasher);
+        let mut digest = Digest::default();
+        digest.number((from - durable) as u64);
+        states[durable..].iter().for_each(|state| digest.number(state.digest));
         Self {
-            digest: hasher.finish(),
+            digest: digest.finish(),
             states,
             durable,
             from,
@@ -283,19 +299,13 @@ impl Found {
         if seen.records.windows(2).any(|pair| pair[0].sequence >= pair[1].sequence) {
             return Wrong::Twice;
         }
-        let known = |record: &Record, states: &[Rc<State>]| {
-            states.iter().any(|state| {
-                let known = state.live.get(&record.sequence);
-                known.is_some_and(|&(table, value)| table == record.table && record.value == Some(value))
-            })
-        };
+        let known = |record: &Record, states: &[Rc<State>]| states.iter().any(|state| state.holds(record));
         if seen.records.iter().any(|record| !known(record, &self.states)) {
             return Wrong::NeverWritten;
         }
-        let kept = |sequence: &u64| possible.iter().all(|state| state.live.contains_key(sequence));
-        let found = |sequence: &u64| seen.records.iter().any(|record| record.sequence == *sequence);
-        let mut durable = possible[0].live.keys();
-        if durable.any(|sequence| kept(sequence) && !found(sequence)) {
+        let kept = |record: &&Record| possible.iter().all(|state| state.holds(record));
+        let mut durable = possible[0].live.iter().filter(kept);
+        if durable.any(|record| !seen.records.contains(record)) {
             return Wrong::DurableLost;
         }
         if seen.records.iter().any(|record| !known(record, possible)) {

@@ -1,11 +1,12 @@
 //! One log on one machine beside its oracle, from open to crash.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
 use super::history::Op;
 use super::machine::{Denied, How, Machine, Plan, Subject};
 use super::model::{Change, Found, Line, Seen, State, Value, Wrong};
+use crate::medium::Limits;
 
 /// Why a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,6 +225,11 @@ impl<'m, M: Machine> Life<'m, M> {
         self.log.as_ref()
     }
 
+    /// The log, to ask it what changes nothing.
+    pub const fn log_mut(&mut self) -> Option<&mut M::Log> {
+        self.log.as_mut()
+    }
+
     /// The process, for what it may leave.
     #[must_use]
     pub const fn process(&self) -> &M::Process {
@@ -296,7 +302,7 @@ impl<'m, M: Machine> Life<'m, M> {
             Op::Reopen => self.open(),
             Op::PowerLoss => self.lose_power(),
             Op::FailSync => {
-                self.plan(Plan::FailSync(2));
+                self.plan(Plan::FailSync(1));
                 Ok(())
             }
             Op::Durable => {
@@ -308,23 +314,49 @@ impl<'m, M: Machine> Life<'m, M> {
     }
 
     fn lose_power(&mut self) -> Result<(), Stop> {
-        let limits = crate::medium::Limits {
+        let limits = Limits {
             exhaustive: 6,
             places: 16,
             random: 0,
-            ..crate::medium::Limits::default()
+            ..Limits::default()
         };
-        let mut images = Vec::new();
-        let _ = self.machine.power_loss(&self.process, None, &limits, &mut |left| {
-            images.push((left.image)());
-            std::ops::ControlFlow::Continue(())
-        });
-        let image = images.swap_remove(images.len() / 2);
+        let count = self.power_loss_count(&limits);
+        let (_, image) = self.image_after_power_loss(&limits, count / 2);
         self.found = Some(self.left(true));
         self.log = None;
         self.process = self.machine.boot(&image, self.recording);
         self.spans.clear();
         self.open()
+    }
+
+    /// How many images a loss of power now may leave; some may be the same.
+    #[must_use]
+    pub fn power_loss_count(&self, limits: &Limits) -> usize {
+        let mut count = 0;
+        let _ = self.machine.power_loss(&self.process, None, limits, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        count
+    }
+
+    /// Image number `nth` of those that a loss of power now may leave, and how it came to be.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    #[must_use]
+    pub fn image_after_power_loss(&self, limits: &Limits, nth: usize) -> (String, M::Image) {
+        let mut left = nth;
+        let mut image = None;
+        let _ = self.machine.power_loss(&self.process, None, limits, &mut |found| {
+            if left == 0 {
+                image = Some((format!("{:?}", found.how), (found.image)()));
+                return ControlFlow::Break(());
+            }
+            left -= 1;
+            ControlFlow::Continue(())
+        });
+        image.expect("there are more images than this")
     }
 
     fn control(&mut self, op: Op, act: impl FnOnce(&mut M::Log) -> Result<(), Denied>) -> Result<(), Stop> {
@@ -381,7 +413,15 @@ impl<'m, M: Machine> Life<'m, M> {
             return Err(Violation::NotPoisoned.into());
         }
         self.settle(false);
+        self.found = Some(self.line.left(false));
+        self.log = None;
         Err(Stop::Poisoned)
+    }
+
+    /// Whether there is a log for it, or it makes one.
+    #[must_use]
+    pub const fn can_perform(&self, op: Op) -> bool {
+        self.log.is_some() || matches!(op, Op::Reopen | Op::PowerLoss)
     }
 
     fn append(&mut self, op: Op) -> Result<(), Stop> {
@@ -427,6 +467,7 @@ impl<'m, M: Machine> Life<'m, M> {
             self.perform(op)?;
         }
         if self.counters.refusals == before {
+            self.counters.refusals += 1;
             Ok(())
         } else {
             Err(Violation::Refused(Op::Durable, Denied::Full).into())

@@ -83,17 +83,7 @@ impl Machine for Setup {
         limits: &Limits,
         visit: &mut Visit<'_, Medium>,
     ) -> ControlFlow<()> {
-        let medium = at(process, moment);
-        let mut flow = ControlFlow::Continue(());
-        medium.crash_states(limits, &mut |image, survival| {
-            flow = visit(Left {
-                digest: image.digest(),
-                how: survival,
-                image: &mut || image.clone(),
-            });
-            flow
-        });
-        flow
+        at(process, moment).crash_images(limits, &mut |digest, how, image| visit(Left { digest, how, image }))
     }
 
     fn process_death(

@@ -56,7 +56,7 @@ pub const SETUPS: [Setup; 8] = [
     },
     Setup {
         name: "sync-units",
-        geometry: made(made(Geometry::new(8192)).with_sync_unit(512)),
+        geometry: made(made(Geometry::new(16384)).with_sync_unit(512)),
         unit: 512,
     },
     Setup {
@@ -66,7 +66,7 @@ pub const SETUPS: [Setup; 8] = [
     },
     Setup {
         name: "direct",
-        geometry: made(made(made(Geometry::new(8192)).with_write_unit(512)).with_sync_unit(512)),
+        geometry: made(made(made(Geometry::new(16384)).with_write_unit(512)).with_sync_unit(512)),
         unit: 512,
     },
 ];
@@ -76,6 +76,12 @@ impl Setup {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         SETUPS.into_iter().find(|setup| setup.name == name)
+    }
+
+    /// Those of these names.
+    #[must_use]
+    pub fn all(names: &[&str]) -> Vec<Self> {
+        names.iter().filter_map(|name| Self::named(name)).collect()
     }
 
     /// An empty medium.

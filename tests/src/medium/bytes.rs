@@ -1,4 +1,6 @@
-//! The bytes of one segment, which of its units were written, and digests of both.
+//! The bytes of one segment, which of its units were written, and a digest of both that keeps up with every change.
+
+use core::ops::Range;
 
 use walstone_core::Geometry;
 
@@ -6,26 +8,36 @@ use walstone_core::Geometry;
 #[derive(Clone, Debug)]
 pub(super) struct Bytes {
     data: Vec<u8>,
+    /// Of how the data differ from those of a new segment.
+    digest: u64,
     written: Vec<u64>,
+    /// The digest of `written`.
+    marks: u64,
     unit: u32,
     erased: Option<u8>,
+    grain: u32,
 }
 
 impl Bytes {
-    /// A segment without a header: erased, or with the bytes of a former one.
-    pub(super) fn blank(geometry: Geometry, stale: Option<&Self>) -> Self {
+    /// A segment without a header: erased, or with the bytes of a former one. Its digest is made of grains of so many
+    /// bytes, at most 8.
+    pub(super) fn blank(geometry: Geometry, stale: Option<&Self>, grain: u32) -> Self {
         let len = geometry.segment_len();
         let units = len / geometry.write_unit();
-        let data = match (geometry.erased(), stale) {
-            (Some(erased), _) => vec![erased; len as usize],
-            (None, Some(stale)) => stale.data.clone(),
-            (None, None) => vec![0; len as usize],
+        // What every new segment shows needs no name.
+        let (data, digest) = match (geometry.erased(), stale) {
+            (Some(erased), _) => (vec![erased; len as usize], 0),
+            (None, Some(stale)) => (stale.data.clone(), stale.digest),
+            (None, None) => (vec![0; len as usize], 0),
         };
         Self {
             data,
+            digest,
             written: vec![0; units.div_ceil(64) as usize],
+            marks: 0,
             unit: geometry.write_unit(),
             erased: geometry.erased(),
+            grain,
         }
     }
 
@@ -35,19 +47,43 @@ impl Bytes {
 
     /// Takes for written only what differs from the erased byte, as after damage or a cut.
     pub(super) fn forget_written(&mut self) {
-        self.written.fill(0);
+        for at in 0..self.written.len() {
+            self.set_written(at, 0);
+        }
     }
 
-    /// For changes that are no writes.
-    pub(super) fn data_mut(&mut self) -> &mut [u8] {
-        &mut self.data
+    fn set_written(&mut self, at: usize, bits: u64) {
+        let mark = |bits: u64| if bits == 0 { 0 } else { mix(!(at as u64), bits) };
+        self.marks ^= mark(self.written[at]) ^ mark(bits);
+        self.written[at] = bits;
+    }
+
+    /// A change that is no write.
+    pub(super) fn change(&mut self, range: Range<u32>, change: impl FnOnce(&mut [u8])) {
+        let from = range.start / self.grain * self.grain;
+        let to = range.end.next_multiple_of(self.grain);
+        let (grains, range) = (from as usize..to as usize, range.start as usize..range.end as usize);
+        self.digest ^= digest_of(&self.data[grains.clone()], from, self.grain);
+        change(&mut self.data[range]);
+        self.digest ^= digest_of(&self.data[grains], from, self.grain);
+    }
+
+    /// The part of the digest that these bytes at `offset` would make up.
+    pub(super) fn part(&self, bytes: &[u8], offset: u32) -> u64 {
+        digest_of(bytes, offset, self.grain)
     }
 
     pub(super) fn put(&mut self, offset: u32, bytes: &[u8]) {
         let end = offset + bytes.len() as u32;
-        self.data[offset as usize..end as usize].copy_from_slice(bytes);
-        for unit in offset / self.unit..end.div_ceil(self.unit) {
-            self.written[unit as usize / 64] |= 1 << (unit % 64);
+        self.change(offset..end, |data| data.copy_from_slice(bytes));
+        let units = offset / self.unit..end.div_ceil(self.unit);
+        let (mut at, last) = (units.start, units.end);
+        while at < last {
+            let next = last.min((at / 64 + 1) * 64);
+            let bits = (u64::MAX >> (64 - (next - at))) << (at % 64);
+            let word = at as usize / 64;
+            self.set_written(word, self.written[word] | bits);
+            at = next;
         }
     }
 
@@ -70,66 +106,38 @@ impl Bytes {
         };
         let last = self.written.iter().rposition(|&word| word != 0);
         let units = last.map_or(0, |at| at as u32 * 64 + 64 - self.written[at].leading_zeros());
-        let dirty = self.data.iter().rposition(|&byte| byte != erased);
+        // In blocks first: most of a segment is erased.
+        let blocks = self.data.chunks_exact(64);
+        let blank = blocks
+            .rev()
+            .take_while(|block| block.iter().all(|&byte| byte == erased));
+        let end = self.data.len() - 64 * blank.count();
+        let dirty = self.data[..end].iter().rposition(|&byte| byte != erased);
         (units * self.unit).max(dirty.map_or(0, |at| at as u32 + 1))
     }
 
-    pub(super) fn digest(&self, digest: &mut Digest) {
-        let chunks = self.data.chunks_exact(8);
-        // A geometry's segment is a multiple of 8 bytes.
-        for chunk in chunks {
-            digest.number(u64::from_le_bytes(chunk.try_into().expect("a chunk of 8 bytes")));
-        }
-        self.written.iter().for_each(|&word| digest.number(word));
+    pub(super) const fn digest(&self) -> u64 {
+        self.digest ^ self.marks
     }
 }
 
-/// A digest of numbers that is the same in every run. Not for hostile input.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Digest(u64);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
+/// The grains of `bytes`, which stand at `offset`, in a sum that forgets their order but not their places.
+fn digest_of(bytes: &[u8], offset: u32, grain: u32) -> u64 {
+    if grain == 8 && bytes.len().is_multiple_of(8) {
+        let (grains, _) = bytes.as_chunks::<8>();
+        let numbers = grains.iter().zip(u64::from(offset / 8)..);
+        return numbers.fold(0, |digest, (grain, at)| digest ^ mix(at, u64::from_le_bytes(*grain)));
     }
+    let grains = bytes.chunks(grain as usize).zip(u64::from(offset / grain)..);
+    grains.fold(0, |digest, (grain, at)| {
+        let number = grain.iter().rfold(0, |number, &byte| number << 8 | u64::from(byte));
+        digest ^ mix(at, number)
+    })
 }
 
-impl Digest {
-    pub(super) const fn number(&mut self, number: u64) {
-        // Odd, so that no input is lost; the rotation carries high bits down.
-        self.0 = (self.0 ^ number).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29);
-    }
-
-    pub(super) const fn finish(self) -> u64 {
-        scramble(self.0)
-    }
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-const fn scramble(mut number: u64) -> u64 {
-    number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
-}
-
-/// SplitMix64: numbers that look random and depend on the seed alone.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seeds: &[u64]) -> Self {
-        let mut digest = Digest::default();
-        seeds.iter().for_each(|&seed| digest.number(seed));
-        Self(digest.finish())
-    }
-
-    pub(super) const fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        scramble(self.0)
-    }
-
-    /// Below `end`, which is not zero.
-    pub(super) const fn below(&mut self, end: u64) -> u64 {
-        self.number() % end
-    }
+/// One number for a place and what is there.
+const fn mix(place: u64, number: u64) -> u64 {
+    let keyed = number ^ place.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let product = (keyed ^ keyed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (product ^ product >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ product >> 32
 }

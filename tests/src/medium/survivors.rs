@@ -2,13 +2,13 @@
 //! ones where they are many, and torn units.
 
 use core::ops::{ControlFlow, Range};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use walstone_core::SegmentId;
 
-use super::bytes::Random;
-use super::{Cut, Medium, Pending};
+use super::{Cut, Medium, Pending, of_segment};
+use crate::repeatable::{Dice, Digest};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +82,27 @@ struct Unit<'a> {
     segment: SegmentId,
     start: u32,
     writes: Vec<&'a Pending>,
+    /// How the digest of the medium changes with each version.
+    deltas: Vec<u64>,
+}
+
+impl Unit<'_> {
+    fn find_deltas(&mut self, medium: &Medium) {
+        let Ok(segment) = medium.find(self.segment) else {
+            return;
+        };
+        let grain = medium.unit.min(8);
+        let reached = covered(&self.writes);
+        let (from, to) = (reached.start / grain * grain, reached.end.next_multiple_of(grain));
+        let mut bytes = segment.durable.data()[from as usize..to as usize].to_vec();
+        let old = segment.durable.part(&bytes, from);
+        for write in &self.writes {
+            let at = (write.offset - from) as usize;
+            bytes[at..at + write.len as usize].copy_from_slice(write.bytes());
+            let delta = of_segment(self.segment.0, old ^ segment.durable.part(&bytes, from));
+            self.deltas.push(delta);
+        }
+    }
 }
 
 impl Medium {
@@ -90,20 +111,22 @@ impl Medium {
     /// An image is a medium with power, nothing pending, no plan to crash, and claims as they were last durable.
     pub fn crash_states(&self, limits: &Limits, visit: &mut dyn FnMut(Self, &Survival) -> ControlFlow<()>) -> usize {
         let mut seen = HashSet::new();
-        for (outcome, medium) in self.outcomes() {
-            let mut images = Images::new(&medium, outcome);
-            let flow = images.enumerate(limits, &mut |image, survival| {
-                if seen.insert(image.digest()) {
-                    visit(image, survival)
-                } else {
-                    ControlFlow::Continue(())
-                }
-            });
-            if flow.is_break() {
-                break;
+        let _ = self.crash_images(limits, &mut |digest, survival, image| {
+            if seen.insert(digest) {
+                visit(image(), survival)
+            } else {
+                ControlFlow::Continue(())
             }
-        }
+        });
         seen.len()
+    }
+
+    /// The same with a digest in front of each image, so that only those are made that are wanted; some are shown
+    /// twice. The digest of an image with torn bytes names their place and their kind, not the bytes.
+    pub fn crash_images(&self, limits: &Limits, visit: &mut CrashVisit<'_>) -> ControlFlow<()> {
+        let outcomes = self.outcomes();
+        let mut outcomes = outcomes.iter();
+        outcomes.try_for_each(|(outcome, medium)| Images::new(medium, *outcome).enumerate(limits, visit))
     }
 
     /// The medium with power and without plans, once for each outcome of a call that was cut short.
@@ -121,7 +144,7 @@ impl Medium {
             None => return outcomes,
             Some(Cut::Create(id, segment)) => {
                 before.leave_unreadable(u64::from(segment.claimed));
-                after.segments.insert(id.0, segment);
+                after.insert(id, segment);
                 outcomes.push((Outcome::Unreadable, before));
             }
             Some(Cut::Remove(id)) => {
@@ -140,12 +163,13 @@ impl Medium {
     }
 }
 
-/// What to do with each image; the medium of it is handed over.
-type Show<'a> = dyn FnMut(Medium, &Survival) -> ControlFlow<()> + 'a;
+/// What to do with each image, by its digest.
+pub type CrashVisit<'a> = dyn FnMut(u64, &Survival, &mut dyn FnMut() -> Medium) -> ControlFlow<()> + 'a;
 
 struct Images<'a> {
     /// Without any pending write.
     oldest: Medium,
+    digest: u64,
     outcome: Outcome,
     units: Vec<Unit<'a>>,
     /// The index of its unit, for each pending write in the order of the writes.
@@ -155,33 +179,38 @@ struct Images<'a> {
 impl<'a> Images<'a> {
     fn new(medium: &'a Medium, outcome: Outcome) -> Self {
         let mut oldest = medium.clone();
-        for segment in oldest.segments.values_mut() {
+        for (_, segment) in &mut oldest.segments {
             segment.pending = Arc::default();
             segment.live = segment.durable.clone();
             segment.claimed = segment.durable_claimed;
         }
         let mut writes: Vec<(u64, &Pending)> = Vec::new();
-        for (&id, segment) in &medium.segments {
-            writes.extend(segment.pending.iter().map(|write| (id, write)));
+        for (id, segment) in &medium.segments {
+            writes.extend(segment.pending.iter().map(|write| (*id, write)));
         }
-        writes.sort_by_key(|(_, write)| write.number);
+        writes.sort_unstable_by_key(|(_, write)| write.number);
         let mut units: Vec<Unit<'a>> = Vec::new();
-        let mut places = BTreeMap::new();
-        let mut order = Vec::new();
+        let mut order = Vec::with_capacity(writes.len());
         for (id, write) in writes {
             let start = write.offset / medium.unit * medium.unit;
-            let index = *places.entry((id, start)).or_insert_with(|| {
+            let known = units
+                .iter()
+                .rposition(|unit| (unit.segment.0, unit.start) == (id, start));
+            let index = known.unwrap_or_else(|| {
                 units.push(Unit {
                     segment: SegmentId(id),
                     start,
                     writes: Vec::new(),
+                    deltas: vec![0],
                 });
                 units.len() - 1
             });
             units[index].writes.push(write);
             order.push(index);
         }
+        units.iter_mut().for_each(|unit| unit.find_deltas(medium));
         Self {
+            digest: oldest.durable_digest(),
             oldest,
             outcome,
             units,
@@ -200,7 +229,7 @@ impl<'a> Images<'a> {
         versions
     }
 
-    fn enumerate(&mut self, limits: &Limits, show: &mut Show<'_>) -> ControlFlow<()> {
+    fn enumerate(&mut self, limits: &Limits, show: &mut CrashVisit<'_>) -> ControlFlow<()> {
         if self.order.len() <= limits.exhaustive {
             self.combinations(show)?;
         } else {
@@ -212,7 +241,7 @@ impl<'a> Images<'a> {
         ControlFlow::Continue(())
     }
 
-    fn combinations(&self, show: &mut Show<'_>) -> ControlFlow<()> {
+    fn combinations(&self, show: &mut CrashVisit<'_>) -> ControlFlow<()> {
         let newest = self.newest();
         let mut versions = vec![0; newest.len()];
         loop {
@@ -226,7 +255,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn patterns(&self, limits: &Limits, show: &mut Show<'_>) -> ControlFlow<()> {
+    fn patterns(&self, limits: &Limits, show: &mut CrashVisit<'_>) -> ControlFlow<()> {
         let newest = self.newest();
         let none = vec![0; newest.len()];
         self.show(&none, None, show)?;
@@ -246,18 +275,18 @@ impl<'a> Images<'a> {
             self.show(&prefix, None, show)?;
             self.show(&suffix, None, show)?;
         }
-        let mut random = Random::new(&[limits.seed]);
+        let mut dice = Dice::new(&[limits.seed]);
         for _ in 0..limits.random {
             let versions: Vec<usize> = newest
                 .iter()
-                .map(|&last| random.below(last as u64 + 1) as usize)
+                .map(|&last| dice.below(last as u64 + 1) as usize)
                 .collect();
             self.show(&versions, None, show)?;
         }
         ControlFlow::Continue(())
     }
 
-    fn torn(&self, limits: &Limits, show: &mut Show<'_>) -> ControlFlow<()> {
+    fn torn(&self, limits: &Limits, show: &mut CrashVisit<'_>) -> ControlFlow<()> {
         let geometry = self.oldest.geometry;
         let flash = geometry
             .erased()
@@ -274,34 +303,55 @@ impl<'a> Images<'a> {
             for (kind, _) in kinds.into_iter().filter(|(_, possible)| *possible) {
                 for mut versions in [self.prefix(first), self.newest()] {
                     versions[unit] = 0;
-                    self.show(&versions, Some((unit, kind, limits.seed)), show)?;
+                    let seed = limits.seed;
+                    self.show(&versions, Some(Torn { unit, kind, seed }), show)?;
                 }
             }
         }
         ControlFlow::Continue(())
     }
 
-    fn show(&self, versions: &[usize], torn: Option<(usize, TornKind, u64)>, show: &mut Show<'_>) -> ControlFlow<()> {
-        let mut image = self.oldest.clone();
-        for (unit, &version) in self.units.iter().zip(versions) {
-            for write in &unit.writes[..version] {
-                apply(&mut image, unit.segment, write.offset, write.bytes());
-            }
-        }
-        if let Some((unit, kind, seed)) = torn {
-            tear(&mut image, &self.units[unit], kind, seed);
-        }
-        for segment in image.segments.values_mut() {
-            segment.live = segment.durable.clone();
-        }
+    fn show(&self, versions: &[usize], torn: Option<Torn>, show: &mut CrashVisit<'_>) -> ControlFlow<()> {
+        let pairs = self.units.iter().zip(versions);
+        let deltas = pairs.clone().map(|(unit, &version)| unit.deltas[version]);
+        let name = torn.map_or(0, |torn| {
+            let unit = &self.units[torn.unit];
+            let written = unit.deltas[unit.writes.len()];
+            Digest::of(&[unit.segment.0, u64::from(unit.start), torn.kind as u64, written])
+        });
         let survival = Survival {
             outcome: self.outcome,
             kept: versions.iter().sum(),
             pending: self.order.len(),
-            torn: torn.map(|(unit, kind, _)| (self.units[unit].segment, self.units[unit].start, kind)),
+            torn: torn.map(|torn| (self.units[torn.unit].segment, self.units[torn.unit].start, torn.kind)),
         };
-        show(image, &survival)
+        let mut image = || {
+            let mut image = self.oldest.clone();
+            for (unit, &version) in pairs.clone() {
+                for write in &unit.writes[..version] {
+                    apply(&mut image, unit.segment, write.offset, write.bytes());
+                }
+            }
+            if let Some(torn) = torn {
+                tear(&mut image, &self.units[torn.unit], torn);
+            }
+            for (_, segment) in &mut image.segments {
+                segment.live = segment.durable.clone();
+            }
+            image
+        };
+        let digest = deltas.fold(self.digest ^ name, |digest, delta| digest ^ delta);
+        show(digest, &survival, &mut image)
     }
+}
+
+/// A unit that is neither old nor new.
+#[derive(Clone, Copy, Debug)]
+struct Torn {
+    /// Its index.
+    unit: usize,
+    kind: TornKind,
+    seed: u64,
 }
 
 /// `count` places below `len`, or all of them, evenly spread from the first to the last.
@@ -319,56 +369,54 @@ fn covered(writes: &[&Pending]) -> Range<u32> {
 
 fn apply(image: &mut Medium, id: SegmentId, offset: u32, bytes: &[u8]) {
     let unit = image.geometry.write_unit();
-    if let Some(segment) = image.segments.get_mut(&id.0) {
+    if let Ok(segment) = image.find_mut(id) {
         // Not marked as written: after a loss of power nobody can tell a lost unit from one that holds
         // the erased value, so the log may be asked for no more than to spare what reads as written.
-        let data = Arc::make_mut(&mut segment.durable).data_mut();
-        data[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        let end = offset + bytes.len() as u32;
+        Arc::make_mut(&mut segment.durable).change(offset..end, |data| data.copy_from_slice(bytes));
         // What is written has its space, whatever became of the claim.
-        let end = (offset + bytes.len() as u32).next_multiple_of(unit);
-        segment.claimed = segment.claimed.max(end);
+        segment.claimed = segment.claimed.max(end.next_multiple_of(unit));
         segment.durable_claimed = segment.claimed;
     }
 }
 
-fn tear(image: &mut Medium, unit: &Unit<'_>, kind: TornKind, seed: u64) {
+fn tear(image: &mut Medium, unit: &Unit<'_>, torn: Torn) {
     let id = unit.segment;
-    let mut random = Random::new(&[seed, id.0, u64::from(unit.start), kind as u64]);
+    let mut dice = Dice::new(&[torn.seed, id.0, u64::from(unit.start), torn.kind as u64]);
     let reached = covered(&unit.writes);
-    let Some(old) = image.durable_bytes(id).map(<[u8]>::to_vec) else {
+    let Some(old) = image.durable_bytes(id) else {
         return;
     };
+    let old = old[reached.start as usize..reached.end as usize].to_vec();
     for write in &unit.writes {
         apply(image, id, write.offset, write.bytes());
     }
     let sync_unit = image.geometry.sync_unit();
-    let Some(segment) = image.segments.get_mut(&id.0) else {
+    let Ok(segment) = image.find_mut(id) else {
         return;
     };
-    let data = Arc::make_mut(&mut segment.durable).data_mut();
-    match kind {
+    let bytes = Arc::make_mut(&mut segment.durable);
+    let mut noise = |data: &mut [u8]| data.iter_mut().for_each(|byte| *byte = dice.number() as u8);
+    match torn.kind {
         TornKind::Prefix => {
-            let kept = 1 + random.below(reached.len() as u64 - 1) as u32;
-            let rest = (reached.start + kept) as usize..reached.end as usize;
-            data[rest.clone()].copy_from_slice(&old[rest]);
+            let kept = 1 + dice.below(reached.len() as u64 - 1) as u32;
+            bytes.change(reached.start + kept..reached.end, |data| {
+                data.copy_from_slice(&old[kept as usize..]);
+            });
         }
         TornKind::Random => {
             for write in &unit.writes {
-                let bytes = &mut data[write.offset as usize..(write.offset + write.len) as usize];
-                bytes.iter_mut().for_each(|byte| *byte = random.number() as u8);
+                bytes.change(write.offset..write.offset + write.len, &mut noise);
             }
         }
-        TornKind::Bits => {
-            for at in reached.start as usize..reached.end as usize {
-                data[at] = old[at] ^ ((old[at] ^ data[at]) & random.number() as u8);
+        TornKind::Bits => bytes.change(reached, |data| {
+            for (byte, old) in data.iter_mut().zip(&old) {
+                *byte = old ^ ((old ^ *byte) & dice.number() as u8);
             }
-        }
+        }),
         TornKind::SyncUnit => {
-            let start = (reached.start / sync_unit * sync_unit) as usize;
-            let end = reached.end.next_multiple_of(sync_unit) as usize;
-            data[start..end]
-                .iter_mut()
-                .for_each(|byte| *byte = random.number() as u8);
+            let start = reached.start / sync_unit * sync_unit;
+            bytes.change(start..reached.end.next_multiple_of(sync_unit), noise);
         }
     }
 }

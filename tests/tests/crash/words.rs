@@ -1,28 +1,34 @@
 //! Short words exhaustively, long histories at random.
 
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
+use walstone_tests::crash::rows::Row;
 use walstone_tests::crash::setup::{SETUPS, Setup};
 
 use crate::check;
 
 /// Every word of one length behind every prelude, recovery cut short `depth` times.
-fn all_words(setup: &Setup, len: usize, depth: u8) {
+fn all_words(setup: &Setup, len: u32, depth: u8) {
     let explorer = check(depth, |explorer| {
         for prelude in PRELUDES {
-            Words::new(&Op::ALL, len).try_for_each(|word| explorer.word(setup, prelude, &word))?;
+            Words::new(&Op::ALL, len)
+                .all()
+                .try_for_each(|word| explorer.word(setup, prelude, &word))?;
         }
         Ok(())
     });
     // What was never met was not tested.
-    for outcome in [
-        "clean",
-        "closed",
-        "torn",
-        "settled",
-        "segments removed",
-        "several segments",
-    ] {
-        assert!(explorer.hits().contains_key(outcome), "no recovery was '{outcome}'");
+    let rows = [
+        Row::Clean,
+        Row::Closed,
+        Row::Torn,
+        Row::Settled,
+        Row::Removed,
+        Row::SeveralSegments,
+        Row::WentOn,
+        Row::NewSegment,
+    ];
+    for row in rows {
+        assert!(explorer.hits().of(row) > 0, "not met: {row}");
     }
 }
 
@@ -59,7 +65,7 @@ fn long_histories_of_several_lives_and_failing_syncs() {
     let explorer = check(0, |explorer| {
         (1..=160).try_for_each(|seed| explorer.random(&SETUPS[seed as usize % SETUPS.len()], seed))
     });
-    for outcome in ["crashed", "poisoned", "went on in a new segment", "slots released"] {
-        assert!(explorer.hits().contains_key(outcome), "no history was '{outcome}'");
+    for row in [Row::Crashed, Row::Poisoned, Row::NewSegment, Row::Released, Row::Healed] {
+        assert!(explorer.hits().of(row) > 0, "not met: {row}");
     }
 }

@@ -405,7 +405,7 @@ fn without_an_erased_state_the_newer_write_wins() {
 #[test]
 fn digests_name_content() {
     let mut one = medium(plain(), 512);
-    let mut other = medium(plain(), 1);
+    let mut other = medium(plain(), 512);
     assert_eq!(one.digest(), other.digest());
     one.write(ONE, 64, &[b"x"]).unwrap();
     assert_ne!(one.digest(), other.digest(), "pending bytes count");

@@ -1,68 +1,227 @@
-//! Every word up to a length on every medium, cut at every moment.
+//! Every short word on every medium, cut at every moment; then some longer words, and long random histories.
 
 use std::time::Instant;
 
-use walstone_tests::crash::explore::{Explorer, Failure, telling_limits};
+use walstone_tests::crash::explore::{Explorer, Failure, full_limits, telling_limits};
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
 use walstone_tests::crash::setup::{SETUPS, Setup};
+use walstone_tests::crash::sweep::sweep;
 
 use crate::Outcome;
 use crate::arguments::Arguments;
 
+/// Words of one length, all of them or some.
+struct Phase {
+    on: &'static [&'static str],
+    alphabet: &'static [Op],
+    preludes: &'static [&'static [Op]],
+    len: u32,
+    /// How often a recovery is cut short.
+    cuts: u8,
+}
+
+/// The media that the longest words run on: their units are 512 and 32 bytes.
+const MAIN: &[&str] = &["sectors", "words"];
+const OTHERS: &[&str] = &["bytes", "flash", "pages", "sync-units", "stale", "direct"];
+const ALL: &[&str] = &[
+    "sectors",
+    "words",
+    "bytes",
+    "flash",
+    "pages",
+    "sync-units",
+    "stale",
+    "direct",
+];
+
+const fn named(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
+    Phase {
+        on,
+        alphabet: &Op::NAMED,
+        preludes: &[&[]],
+        len,
+        cuts,
+    }
+}
+
+/// Words behind something that happened before, and of operations beside the named ones.
+const fn prepared(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
+    Phase {
+        on,
+        alphabet: &Op::ALL,
+        preludes: &PRELUDES,
+        len,
+        cuts,
+    }
+}
+
+const SHORT: &[Phase] = &[
+    named(MAIN, 1, 1),
+    named(MAIN, 2, 1),
+    named(MAIN, 3, 1),
+    named(OTHERS, 1, 1),
+    named(OTHERS, 2, 0),
+    prepared(ALL, 1, 0),
+];
+
+const LONG: &[Phase] = &[
+    named(MAIN, 1, 1),
+    named(MAIN, 2, 1),
+    named(MAIN, 3, 1),
+    named(MAIN, 4, 1),
+    named(MAIN, 5, 0),
+    named(OTHERS, 1, 1),
+    named(OTHERS, 2, 1),
+    named(OTHERS, 3, 0),
+    prepared(ALL, 1, 1),
+    prepared(ALL, 2, 0),
+];
+
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let (mut len, mut deep, mut setups, mut until) = (3, 1, Vec::new(), None);
+    let (mut pairs, mut seed, mut until, mut phases) = (100_000_000, 1, None, LONG);
     while let Some(name) = arguments.next() {
         match name.as_str() {
-            "--depth" => len = arguments.value(&name)?,
-            "--deep" => deep = arguments.value(&name)?,
-            "--on" => setups.push(arguments.setup(&name)?),
+            "--ci" => (phases, pairs) = (SHORT, 1_000_000),
+            "--pairs" => pairs = arguments.value(&name)?,
+            "--seed" => seed = arguments.value(&name)?,
             "--seconds" => until = Some(arguments.end(&name)?),
             _ => return Err(format!("exhaustive has no option {name}")),
         }
     }
-    if setups.is_empty() {
-        setups.extend(SETUPS);
-    }
-    let mut explorer = Explorer::new(telling_limits(1), deep);
-    let start = Instant::now();
-    let outcome = explore(&mut explorer, &setups, len, until);
-    Ok(sum_up(&explorer, start, outcome))
+    let mut sum = Sum::new(seed, until);
+    let outcome = sum.explore(phases, pairs, seed);
+    Ok(sum.up(outcome))
 }
 
-/// Whether everything was explored.
-fn explore(explorer: &mut Explorer, setups: &[Setup], len: usize, until: Option<Instant>) -> Result<bool, Failure> {
-    setups.iter().try_for_each(|setup| explorer.creation(setup))?;
-    for len in 1..=len {
-        for setup in setups {
-            for prelude in PRELUDES {
-                for word in Words::new(&Op::ALL, len) {
-                    if until.is_some_and(|until| Instant::now() > until) {
-                        return Ok(false);
-                    }
-                    explorer.word(setup, prelude, &word)?;
-                }
-            }
-        }
-        println!("words of {len}: {} pairs", explorer.pairs());
-    }
-    Ok(true)
+/// What was explored so far, and what to say of it.
+pub(crate) struct Sum {
+    explorer: Explorer,
+    start: Instant,
+    until: Option<Instant>,
+    complete: bool,
 }
 
-pub(crate) fn sum_up(explorer: &Explorer, start: Instant, outcome: Result<bool, Failure>) -> bool {
-    for (outcome, hits) in explorer.hits() {
-        println!("{outcome}: {hits}");
+impl Sum {
+    pub(crate) fn new(seed: u64, until: Option<Instant>) -> Self {
+        Self {
+            explorer: Explorer::new(full_limits(seed), 0),
+            start: Instant::now(),
+            until,
+            complete: true,
+        }
     }
-    let pairs = explorer.pairs();
-    println!("{pairs} distinct pairs of image and obligations");
-    println!("{:.0} pairs per second", pairs as f64 / start.elapsed().as_secs_f64());
-    match outcome {
-        Ok(complete) => {
-            println!("complete: {}", if complete { "yes" } else { "no" });
-            true
+
+    fn explore(&mut self, phases: &[Phase], pairs: usize, seed: u64) -> Result<(), Failure> {
+        println!("{:>12} {:>12} {:>8}", "pairs", "per second", "complete");
+        self.sweep(
+            "making a region on each medium",
+            SETUPS.into_iter(),
+            usize::MAX,
+            |explorer, setup| explorer.creation(&setup),
+        )?;
+        for phase in phases {
+            self.explorer.depth = phase.cuts;
+            self.sweep(
+                &phase.to_string(),
+                phase.words(),
+                usize::MAX,
+                |explorer, (setup, prelude, word)| explorer.word(&setup, prelude, &word),
+            )?;
         }
-        Err(failure) => {
-            println!("complete: no\nfailed: {failure}");
-            false
+        // No longer word of all, so that what is left of the pairs is shared with the histories.
+        let words = Words::new(&Op::NAMED, 6);
+        let count = words.count() / 64;
+        let setups = Setup::all(MAIN);
+        let jobs = words
+            .some(count, seed)
+            .flat_map(|word| setups.iter().map(move |setup| (*setup, word.clone())));
+        self.explorer.depth = 0;
+        let name = format!("{count} of the {} words of 6 on {}", words.count(), MAIN.join(", "));
+        let (complete, left) = (self.complete, pairs.saturating_sub(self.explorer.pairs()));
+        self.sweep(
+            &name,
+            jobs,
+            self.explorer.pairs() + left / 2,
+            |explorer, (setup, word)| explorer.word(&setup, &[], &word),
+        )?;
+        self.random(seed.., &SETUPS, pairs)?;
+        // Neither was meant to be.
+        self.complete = complete;
+        Ok(())
+    }
+
+    /// Histories of so many seeds, each on one of the media.
+    pub(crate) fn random(
+        &mut self,
+        seeds: impl Iterator<Item = u64> + Send,
+        setups: &[Setup],
+        pairs: usize,
+    ) -> Result<(), Failure> {
+        self.explorer.limits = telling_limits(self.explorer.limits.seed);
+        self.sweep("random histories", seeds, pairs, |explorer, seed| {
+            explorer.random(&setups[seed as usize % setups.len()], seed)
+        })
+    }
+
+    fn sweep<J: Send>(
+        &mut self,
+        name: &str,
+        jobs: impl Iterator<Item = J> + Send,
+        pairs: usize,
+        act: impl Fn(&mut Explorer, J) -> Result<(), Failure> + Sync,
+    ) -> Result<(), Failure> {
+        let (start, before, until) = (Instant::now(), self.explorer.pairs(), self.until);
+        let enough =
+            |explorer: &Explorer| explorer.pairs() >= pairs || until.is_some_and(|until| Instant::now() > until);
+        let outcome = sweep(&mut self.explorer, jobs, enough, act);
+        let new = self.explorer.pairs() - before;
+        let complete = matches!(outcome, Ok(true));
+        let rate = new as f64 / start.elapsed().as_secs_f64();
+        let yes = if complete { "yes" } else { "no" };
+        println!("{new:>12} {rate:>12.0} {yes:>8}  {name}");
+        self.complete &= complete;
+        outcome.map(drop)
+    }
+
+    /// Says it; whether all is well.
+    pub(crate) fn up(&self, outcome: Result<(), Failure>) -> bool {
+        print!("{}", self.explorer.hits());
+        let pairs = self.explorer.pairs();
+        let rate = pairs as f64 / self.start.elapsed().as_secs_f64();
+        let violations = u8::from(outcome.is_err());
+        let complete = if self.complete { "yes" } else { "no" };
+        if let Err(failure) = &outcome {
+            println!("{failure}");
         }
+        println!(
+            "{pairs} distinct pairs of image and obligations, {rate:.0} per second, complete: {complete}, \
+             violations: {violations}"
+        );
+        outcome.is_ok()
+    }
+}
+
+impl Phase {
+    fn words(&self) -> impl Iterator<Item = (Setup, &'static [Op], Vec<Op>)> + Send + use<> {
+        let (words, preludes) = (Words::new(self.alphabet, self.len), self.preludes);
+        let setups = Setup::all(self.on);
+        words.all().flat_map(move |word| {
+            let on = |setup: Setup| preludes.iter().map(move |&prelude| (setup, prelude));
+            let pairs: Vec<_> = setups.iter().copied().flat_map(on).collect();
+            pairs
+                .into_iter()
+                .map(move |(setup, prelude)| (setup, prelude, word.clone()))
+        })
+    }
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let letters = self.alphabet.len();
+        write!(f, "words of {} over {letters} operations, ", self.len)?;
+        if self.preludes.len() > 1 {
+            write!(f, "behind {} beginnings, ", self.preludes.len())?;
+        }
+        write!(f, "{} cuts deep, on {}", self.cuts + 1, self.on.join(", "))
     }
 }

@@ -1,7 +1,7 @@
 //! Proofs of crash safety that take longer than a test, one subcommand each.
 //!
 //! ```text
-//! crashsim exhaustive [--depth N] [--deep N] [--on NAME]... [--seconds N]
+//! crashsim exhaustive [--ci] [--pairs N] [--seed N] [--seconds N]
 //! crashsim files [--ci] [--lies] [--seconds N]
 //! crashsim flips
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]

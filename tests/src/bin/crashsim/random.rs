@@ -1,13 +1,10 @@
 //! Long random histories of many lives.
 
-use std::time::Instant;
-
-use walstone_tests::crash::explore::{Explorer, Failure, telling_limits};
-use walstone_tests::crash::setup::{SETUPS, Setup};
+use walstone_tests::crash::setup::SETUPS;
 
 use crate::Outcome;
 use crate::arguments::Arguments;
-use crate::exhaustive::sum_up;
+use crate::exhaustive::Sum;
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     let (mut first, mut count, mut setups, mut until) = (1u64, 1000, Vec::new(), None);
@@ -23,24 +20,7 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     if setups.is_empty() {
         setups.extend(SETUPS);
     }
-    let mut explorer = Explorer::new(telling_limits(1), 1);
-    let start = Instant::now();
-    let outcome = explore(&mut explorer, &setups, first..first + count, until);
-    Ok(sum_up(&explorer, start, outcome))
-}
-
-/// Whether all seeds were explored.
-fn explore(
-    explorer: &mut Explorer,
-    setups: &[Setup],
-    seeds: std::ops::Range<u64>,
-    until: Option<Instant>,
-) -> Result<bool, Failure> {
-    for seed in seeds {
-        if until.is_some_and(|until| Instant::now() > until) {
-            return Ok(false);
-        }
-        explorer.random(&setups[seed as usize % setups.len()], seed)?;
-    }
-    Ok(true)
+    let mut sum = Sum::new(first, until);
+    let outcome = sum.random(first..first + count, &setups, usize::MAX);
+    Ok(sum.up(outcome))
 }
