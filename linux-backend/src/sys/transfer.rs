@@ -49,20 +49,22 @@ pub fn read_at(fd: FdNumber, buf: &mut [u8], offset: u64) -> Result<usize, Errno
 /// [`Errno::EOPNOTSUPP`] or [`Errno::ENOSYS`], and nothing is written, where the kernel has no durable writes.
 pub fn write_at(fd: FdNumber, data: &[u8], offset: u64, block: u32, durability: Durability) -> Result<(), Errno> {
     let mut done = 0;
+    let mut stuck = false;
     while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
         let at = offset + done as u64;
         let count = match durability {
             Durability::Written => write_once(fd, rest, at)?,
             Durability::Durable => write_durable_once(fd, rest, at)?,
         };
-        if count < rest.len() && count < block as usize {
-            return Err(Errno::EIO);
-        }
         let whole = if count < rest.len() {
             count - count % block as usize
         } else {
-            count
+            rest.len()
         };
+        if whole == 0 && (count == 0 || stuck) {
+            return Err(Errno::EIO);
+        }
+        stuck = whole == 0;
         done += whole;
     }
     Ok(())

@@ -3,5 +3,8 @@
 #![cfg(target_os = "linux")]
 
 mod conforms;
+mod durability;
+mod faults;
 mod root;
 mod sharing;
+mod traced;
