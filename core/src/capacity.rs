@@ -2,11 +2,14 @@
 //! on the heap. The engine is compiled once for both.
 
 use core::fmt;
+use core::ops::{Deref, DerefMut};
 
 use heapless::VecView;
 
-use crate::facts::{Retained, TableRange};
+use crate::facts::{Cuts, Retained, TableRange};
+use crate::geometry::SegmentId;
 use crate::record::Void;
+use crate::report::Opened;
 
 /// A list that is lent or owned.
 pub(crate) enum List<'w, T> {
@@ -183,6 +186,60 @@ impl fmt::Debug for Buffer<'_> {
     }
 }
 
+/// One value, lent or owned.
+#[derive(Debug)]
+pub(crate) enum Lent<'w, T> {
+    Lent(&'w mut T),
+    #[cfg(feature = "alloc")]
+    Owned(alloc::boxed::Box<T>),
+}
+
+impl<T> Deref for Lent<'_, T> {
+    type Target = T;
+
+    #[cfg_attr(feature = "alloc", inline)]
+    fn deref(&self) -> &T {
+        match self {
+            Self::Lent(value) => value,
+            #[cfg(feature = "alloc")]
+            Self::Owned(value) => value,
+        }
+    }
+}
+
+impl<T> DerefMut for Lent<'_, T> {
+    #[cfg_attr(feature = "alloc", inline)]
+    fn deref_mut(&mut self) -> &mut T {
+        match self {
+            Self::Lent(value) => value,
+            #[cfg(feature = "alloc")]
+            Self::Owned(value) => value,
+        }
+    }
+}
+
+/// What of a region is looked at rarely. Beside the open log, so that this stays small enough to be moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aside {
+    pub(crate) opened: Opened,
+    /// The cuts of the active segment.
+    pub(crate) cuts: Cuts,
+    /// The successor that a seal names although the log cannot go on in it.
+    pub(crate) abandoned: Option<SegmentId>,
+    /// The last sequence when all that was written was durable last.
+    pub(crate) durable_sequence: u64,
+}
+
+impl Aside {
+    /// Of a region without a segment.
+    pub(crate) const NONE: Self = Self {
+        opened: Opened::NEW,
+        cuts: Cuts::NONE,
+        abandoned: None,
+        durable_sequence: 0,
+    };
+}
+
 /// Room for one open region without a heap.
 ///
 /// * `SEGMENTS`: segments that hold data or wait for removal; too few and opening fails, saying how many.
@@ -196,6 +253,7 @@ pub struct Workspace<const SEGMENTS: usize, const VOIDS: usize, const TABLES: us
     segments: heapless::Vec<Retained, SEGMENTS>,
     voids: heapless::Vec<Void, VOIDS>,
     tables: heapless::Vec<TableRange, TABLES>,
+    aside: Aside,
     buffer: [u8; BUFFER],
 }
 
@@ -209,6 +267,7 @@ impl<const SEGMENTS: usize, const VOIDS: usize, const TABLES: usize, const BUFFE
             segments: heapless::Vec::new(),
             voids: heapless::Vec::new(),
             tables: heapless::Vec::new(),
+            aside: Aside::NONE,
             buffer: [0; BUFFER],
         }
     }
@@ -229,6 +288,7 @@ impl<const SEGMENTS: usize, const VOIDS: usize, const TABLES: usize, const BUFFE
             voids: List::Lent(&mut self.voids),
             tables: List::Lent(&mut self.tables),
             blocks: BlockStarts::default(),
+            aside: Lent::Lent(&mut self.aside),
             buffer: Buffer::Lent(&mut self.buffer),
         }
     }
@@ -249,6 +309,7 @@ pub struct Capacity<'w> {
     pub(crate) voids: List<'w, Void>,
     pub(crate) tables: List<'w, TableRange>,
     pub(crate) blocks: BlockStarts,
+    pub(crate) aside: Lent<'w, Aside>,
     pub(crate) buffer: Buffer<'w>,
 }
 
@@ -262,9 +323,8 @@ impl Capacity<'static> {
             segments: List::Owned(alloc::vec::Vec::new()),
             voids: List::Owned(alloc::vec::Vec::new()),
             tables: List::Owned(alloc::vec::Vec::new()),
-            blocks: BlockStarts {
-                starts: Some(alloc::boxed::Box::new([0; BLOCKS])),
-            },
+            blocks: BlockStarts::owned(),
+            aside: Lent::Owned(alloc::boxed::Box::new(Aside::NONE)),
             buffer: Buffer::owned(buffer_len),
         }
     }
@@ -278,31 +338,79 @@ pub(crate) const BLOCKS: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct BlockStarts {
     #[cfg(feature = "alloc")]
-    starts: Option<alloc::boxed::Box<[u32; BLOCKS]>>,
+    starts: Option<alloc::boxed::Box<Starts>>,
 }
 
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+struct Starts {
+    block_len: core::num::NonZeroU32,
+    starts: [u32; BLOCKS],
+}
+
+#[cfg(feature = "alloc")]
 impl BlockStarts {
-    #[cfg(feature = "alloc")]
-    #[cfg_attr(feature = "alloc", inline)]
+    fn owned() -> Self {
+        Self {
+            starts: Some(alloc::boxed::Box::new(Starts {
+                block_len: core::num::NonZeroU32::MIN,
+                starts: [0; BLOCKS],
+            })),
+        }
+    }
+
+    /// Takes segments of this length.
+    pub(crate) fn fit(&mut self, segment_len: u32) {
+        if let Some(starts) = &mut self.starts {
+            starts.block_len = core::num::NonZeroU32::MIN.saturating_add(segment_len.saturating_sub(1) / BLOCKS as u32);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if let Some(starts) = &mut self.starts {
+            starts.starts = [0; BLOCKS];
+        }
+    }
+
+    #[inline]
     pub(crate) fn get(&self) -> Option<&[u32; BLOCKS]> {
-        self.starts.as_deref()
+        self.starts.as_ref().map(|starts| &starts.starts)
     }
 
-    #[cfg(feature = "alloc")]
-    #[cfg_attr(feature = "alloc", inline)]
-    pub(crate) fn get_mut(&mut self) -> Option<&mut [u32; BLOCKS]> {
-        self.starts.as_deref_mut()
+    /// Notes that a frame starts at `offset`.
+    #[inline]
+    pub(crate) fn note(&mut self, offset: u32) {
+        if let Some(starts) = &mut self.starts
+            && let Some(start) = starts.starts.get_mut((offset / starts.block_len) as usize)
+            && *start == 0
+        {
+            *start = offset;
+        }
     }
 
-    #[cfg(not(feature = "alloc"))]
-    #[cfg_attr(feature = "alloc", inline)]
+    /// The bit of the block that holds `offset`.
+    #[inline]
+    pub(crate) fn bit(&self, offset: u32) -> u64 {
+        self.starts
+            .as_ref()
+            .map_or(0, |starts| 1 << ((offset / starts.block_len) & (BLOCKS as u32 - 1)))
+    }
+}
+
+#[cfg(not(feature = "alloc"))]
+#[expect(clippy::unused_self, reason = "the same calls as on the heap")]
+impl BlockStarts {
+    pub(crate) fn fit(&mut self, _: u32) {}
+
+    pub(crate) fn clear(&mut self) {}
+
     pub(crate) fn get(&self) -> Option<&[u32; BLOCKS]> {
         None
     }
 
-    #[cfg(not(feature = "alloc"))]
-    #[cfg_attr(feature = "alloc", inline)]
-    pub(crate) fn get_mut(&mut self) -> Option<&mut [u32; BLOCKS]> {
-        None
+    pub(crate) fn note(&mut self, _: u32) {}
+
+    pub(crate) fn bit(&self, _: u32) -> u64 {
+        0
     }
 }

@@ -62,7 +62,13 @@ fn judge<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, se
 /// nothing but time.
 pub(crate) fn walk_of(region: &Region<'_>, segment: &Retained, key: &Key, cuts: Cuts) -> Walk {
     let limit = Limit::Exact(segment.end - segment.seal_len());
-    let scan = Scan::new(key.binding, region.layout, region.geometry.erased(), limit, key.base);
+    let scan = Scan::new(
+        key.binding,
+        region.layout,
+        region.layout.geometry().erased(),
+        limit,
+        key.base,
+    );
     Walk::new(segment.segment(), scan.with_cuts(cuts))
 }
 

@@ -132,6 +132,8 @@ pub(crate) struct Cuts {
 }
 
 impl Cuts {
+    pub(crate) const NONE: Self = Self { list: [None; MAX_CUTS] };
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = Cut> + '_ {
         self.list.iter().flatten().copied()
     }

@@ -128,6 +128,10 @@ impl Binding {
         Self { checksum, seed }
     }
 
+    pub(crate) const fn seed(&self) -> u32 {
+        self.seed
+    }
+
     /// The checksum implementation in use.
     #[must_use]
     pub const fn checksum(&self) -> Checksum {

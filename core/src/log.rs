@@ -14,11 +14,9 @@ use crate::media;
 use crate::reads::Reads;
 use crate::record::{NewRecord, Void};
 use crate::recover::{Mode, Need, Options, Recovery};
-use crate::region::Room;
 use crate::region::plan::{Goal, Step};
 use crate::report::Report;
 use crate::segment::header;
-use crate::segment::layout::Layout;
 use crate::storage::Storage;
 
 /// One region of a storage, open.
@@ -72,17 +70,23 @@ impl<'w, S: Storage> Log<'w, S> {
         Self::open_as(storage, capacity, options, Mode::OpenOrCreate)
     }
 
-    fn open_as(mut storage: S, capacity: Capacity<'w>, options: Options, mode: Mode) -> Result<Self, Error<S::Error>> {
-        let geometry = storage.geometry();
-        let (room, mut buffer) = Room::new(capacity, Layout::new(geometry));
-        let mut recovery = Recovery::new(options, geometry, room, mode);
-        drive(&mut storage, buffer.whole(), &mut recovery)?;
-        let engine = Engine::recovered(recovery, buffer).map_err(Refusal::on)?;
-        let mut log = Self { engine, storage };
-        if let Some(goal) = log.engine.first_goal() {
-            log.run(goal)?;
-        }
+    fn open_as(storage: S, capacity: Capacity<'w>, options: Options, mode: Mode) -> Result<Self, Error<S::Error>> {
+        let mut log = Self {
+            engine: Engine::new(options, storage.geometry(), capacity, mode),
+            storage,
+        };
+        log.recover(mode)?;
         Ok(log)
+    }
+
+    fn recover(&mut self, mode: Mode) -> Result<(), Error<S::Error>> {
+        let (mut recovery, buffer) = self.engine.recovery(mode);
+        drive(&mut self.storage, buffer, &mut recovery)?;
+        recovery.finish().map_err(Refusal::on)?;
+        match self.engine.first_goal() {
+            Some(goal) => self.run(goal).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Performs steps until the goal is reached; the offset of an append's frame.
@@ -282,7 +286,7 @@ impl<'w, S: Storage> Log<'w, S> {
     #[cfg_attr(feature = "alloc", inline)]
     pub fn wants_spare(&self) -> bool {
         let region = &self.engine.region;
-        region.spares[1].is_none() && !region.creating && region.active.tail > region.geometry.segment_len() / 2
+        region.spares[1].is_none() && !region.creating && region.active.tail > region.layout.segment_len() / 2
     }
 
     /// Takes in that creating ahead failed.
@@ -296,7 +300,7 @@ impl<'w, S: Storage> Log<'w, S> {
         let mark = |segment, end| Mark { segment, end };
         [
             Some(mark(active.id, active.claimed)),
-            self.engine.region.spares[0].map(|spare| mark(spare.id, spare.claimed)),
+            self.engine.region.spares[0].map(|spare| mark(spare.id(), spare.claimed)),
         ]
     }
 
@@ -307,8 +311,8 @@ impl<'w, S: Storage> Log<'w, S> {
 
     /// Changes whenever anything but appended records did: segments or deleted ranges.
     #[cfg_attr(feature = "alloc", inline)]
-    pub const fn version(&self) -> u64 {
-        self.engine.region.version
+    pub fn version(&self) -> u64 {
+        self.engine.region.version.into()
     }
 
     /// Hands everything written over to the storage's next owner, so that it survives the death of the process.
@@ -354,8 +358,8 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// What the open found and did.
-    pub const fn report(&self) -> &Report {
-        &self.engine.report
+    pub fn report(&self) -> Report {
+        self.engine.report()
     }
 
     /// The storage.
@@ -381,8 +385,8 @@ impl<'w, S: Storage> Log<'w, S> {
 
     /// The last sequence when a sync covered all that was written last, a sync by a rotation included; 0 before the
     /// first.
-    pub const fn durable_sequence(&self) -> u64 {
-        self.engine.region.durable_sequence
+    pub fn durable_sequence(&self) -> u64 {
+        self.engine.region.aside.durable_sequence
     }
 
     /// Why the log refuses writes, if it does.
@@ -408,7 +412,11 @@ impl<'w, S: Storage> Log<'w, S> {
 }
 
 /// Performs what a recovery asks for until it needs nothing more.
-fn drive<S: Storage>(storage: &mut S, buffer: &mut [u8], recovery: &mut Recovery<'_>) -> Result<(), Error<S::Error>> {
+fn drive<S: Storage>(
+    storage: &mut S,
+    buffer: &mut [u8],
+    recovery: &mut Recovery<'_, '_>,
+) -> Result<(), Error<S::Error>> {
     loop {
         match recovery.need() {
             Need::Nothing => return Ok(()),

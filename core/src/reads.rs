@@ -169,14 +169,14 @@ fn as_record(record: RecordAt, value: &[u8]) -> Record<'_> {
 }
 
 fn active_walk<S>(log: &Log<'_, S>) -> Walk {
-    let active = &log.engine.region.active;
+    let region = &log.engine.region;
+    let active = &region.active;
     let key = Key {
-        binding: active.binding,
+        binding: region.binding(active.seed),
         base: active.base,
     };
-    let end = active.seal.map_or(active.tail, |(_, end)| end);
-    let whole = Retained::new(active.id.0, active.first_sequence, end, 0);
-    walk_of(&log.engine.region, &whole, &key, active.cuts)
+    let whole = Retained::new(active.id.0, active.first_sequence, active.end(), 0);
+    walk_of(region, &whole, &key, region.aside.cuts)
 }
 
 impl<S: Storage> Log<'_, S> {
@@ -220,10 +220,10 @@ impl<S: Storage> Log<'_, S> {
         let (key, end, first_sequence, cuts) = if id == region.active.id {
             let active = &region.active;
             let key = Key {
-                binding: active.binding,
+                binding: region.binding(active.seed),
                 base: active.base,
             };
-            (key, active.tail, active.first_sequence, active.cuts)
+            (key, active.tail, active.first_sequence, region.aside.cuts)
         } else {
             let segment = region.listed().find(|segment| segment.id == id.0).copied();
             let segment = segment.ok_or(Error::NoRecord)?;
@@ -260,7 +260,7 @@ impl<S: Storage> Log<'_, S> {
         let scan = Scan::new(
             key.binding,
             self.engine.region.layout,
-            self.engine.region.geometry.erased(),
+            self.engine.region.layout.geometry().erased(),
             Limit::Exact(end),
             key.base,
         );

@@ -137,3 +137,28 @@ pub struct Report {
     /// Unreadable slots that were released.
     pub released_slots: u32,
 }
+
+/// What of a report cannot be told later from the region itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    pub(crate) newest: SegmentId,
+    pub(crate) last_sequence: u64,
+    pub(crate) segments: u32,
+    pub(crate) tail: Tail,
+    pub(crate) settled_bytes: u32,
+    pub(crate) removed_segments: u32,
+    pub(crate) released_slots: u32,
+}
+
+impl Opened {
+    /// The region is yet to be made.
+    pub(crate) const NEW: Self = Self {
+        newest: SegmentId(1),
+        last_sequence: 0,
+        segments: 1,
+        tail: Tail::New,
+        settled_bytes: 0,
+        removed_segments: 0,
+        released_slots: 0,
+    };
+}

@@ -1,47 +1,41 @@
 //! The tables of the active segment: what its footer will say.
 
-use core::num::NonZeroU32;
-
 use crate::capacity::{BLOCKS, BlockStarts, List};
-use crate::facts::TableRange;
+use crate::facts::{SealFacts, TableRange};
+use crate::segment::layout::Layout;
 
 /// Ranges by rising table, as many as could be remembered.
 #[derive(Debug)]
 pub(crate) struct Tables<'w> {
     list: List<'w, TableRange>,
     blocks: BlockStarts,
-    /// Where the last record's table stands: most batches stay with one.
-    last: usize,
     /// The most entries that a footer can state.
-    max: usize,
-    block_len: NonZeroU32,
+    max: u16,
+    /// Where the last record's table stands: most batches stay with one.
+    last: u16,
     complete: bool,
-    records: u32,
 }
 
 impl<'w> Tables<'w> {
-    pub(crate) fn new(list: List<'w, TableRange>, blocks: BlockStarts, max: usize, segment_len: u32) -> Self {
+    pub(crate) fn new(list: List<'w, TableRange>, blocks: BlockStarts, layout: Layout) -> Self {
+        let max = SealFacts::max_tables(layout.max_seal_len()).min(list.limit());
         let mut tables = Self {
-            max: max.min(list.limit()),
             list,
             blocks,
+            max: u16::try_from(max).unwrap_or(u16::MAX),
             last: 0,
-            block_len: NonZeroU32::MIN.saturating_add((segment_len - 1) / BLOCKS as u32),
             complete: true,
-            records: 0,
         };
+        tables.blocks.fit(layout.segment_len());
         tables.clear();
         tables
     }
 
     pub(crate) fn clear(&mut self) {
         self.list.clear();
-        if let Some(starts) = self.blocks.get_mut() {
-            *starts = [0; BLOCKS];
-        }
+        self.blocks.clear();
         self.last = 0;
         self.complete = true;
-        self.records = 0;
     }
 
     /// All tables, or `None` where there were more than could be remembered.
@@ -53,35 +47,26 @@ impl<'w> Tables<'w> {
         self.blocks.get()
     }
 
-    pub(crate) fn records(&self) -> u32 {
-        self.records
-    }
-
     /// Notes that a frame starts at `offset`.
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn note_frame(&mut self, offset: u32) {
-        if let Some(starts) = self.blocks.get_mut()
-            && let Some(start) = starts.get_mut((offset / self.block_len) as usize)
-            && *start == 0
-        {
-            *start = offset;
-        }
+        self.blocks.note(offset);
     }
 
     /// Notes a record in the frame at `offset`.
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn note_record(&mut self, table: u64, sequence: u64, index: Option<u64>, offset: u32) {
-        self.records = self.records.saturating_add(1);
         if !self.complete {
             return;
         }
-        let block = 1u64 << ((offset / self.block_len) & (BLOCKS as u32 - 1));
-        let at = match self.list.as_slice().get(self.last) {
-            Some(range) if range.table == table => self.last,
+        let block = self.blocks.bit(offset);
+        let last = usize::from(self.last);
+        let at = match self.list.as_slice().get(last) {
+            Some(range) if range.table == table => last,
             _ => self.list.as_slice().partition_point(|range| range.table < table),
         };
-        self.last = at;
-        let room = self.list.len() < self.max;
+        self.last = at as u16;
+        let room = self.list.len() < usize::from(self.max);
         if let Some(range) = self.list.as_mut_slice().get_mut(at)
             && range.table == table
         {

@@ -140,7 +140,7 @@ impl Shared {
         let shared = Self {
             id,
             facts: Mutex::new(Arc::clone(&facts)),
-            report: *log.report(),
+            report: log.report(),
             syncs: Arc::clone(log.storage().syncs()),
             writer: Mutex::new(Writer {
                 facts,

@@ -198,7 +198,7 @@ impl Engine<'_> {
             }
         }
         let header = self.region.batch_header(draft.payload_len, draft.crc, with_epoch);
-        Ok(header.encode(&self.region.active.binding, offset))
+        Ok(header.encode(&self.region.binding(self.region.active.seed), offset))
     }
 
     /// Copies a batch into the buffer with its deletions clamped; returns its checksum.

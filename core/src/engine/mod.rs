@@ -3,10 +3,10 @@
 
 pub(crate) mod draft;
 
-use crate::capacity::Buffer;
+use crate::capacity::{Buffer, Capacity};
 use crate::error::{Error, PoisonCause, Refusal};
-use crate::geometry::{Mark, SegmentId};
-use crate::recover::{Mode, Recovery};
+use crate::geometry::{Geometry, Mark, SegmentId};
+use crate::recover::{Mode, Options, Recovery};
 use crate::region::Region;
 use crate::region::build::Control;
 use crate::region::plan::{Goal, Step};
@@ -28,30 +28,44 @@ enum Access {
 pub(crate) struct Engine<'w> {
     pub(crate) region: Region<'w>,
     pub(crate) buffer: Buffer<'w>,
-    pub(crate) report: Report,
     access: Access,
 }
 
 impl<'w> Engine<'w> {
-    /// What a recovery that needs nothing more found.
-    pub(crate) fn recovered(recovery: Recovery<'w>, buffer: Buffer<'w>) -> Result<Self, Refusal> {
-        let access = match recovery.mode() {
+    /// A region that is yet to be recovered.
+    pub(crate) fn new(options: Options, geometry: Geometry, capacity: Capacity<'w>, mode: Mode) -> Self {
+        let (region, buffer) = Region::new(options, geometry, capacity);
+        let access = match mode {
             Mode::ReadOnly => Access::ReadOnly,
             _ => Access::ReadWrite,
         };
-        let (region, report) = recovery.finish()?;
-        trace!("opened: {}", report);
-        Ok(Self {
-            region,
-            buffer,
-            report,
-            access,
-        })
+        Self { region, buffer, access }
+    }
+
+    /// The recovery of the region, and the buffer that it reads into.
+    pub(crate) fn recovery(&mut self, mode: Mode) -> (Recovery<'_, 'w>, &mut [u8]) {
+        (Recovery::new(&mut self.region, mode), self.buffer.whole())
+    }
+
+    /// What the recovery found and did.
+    pub(crate) fn report(&self) -> Report {
+        let opened = &self.region.aside.opened;
+        Report {
+            region: self.region.id,
+            geometry: self.region.layout.geometry(),
+            newest: opened.newest,
+            segments: opened.segments,
+            tail: opened.tail,
+            last_sequence: opened.last_sequence,
+            settled_bytes: opened.settled_bytes,
+            removed_segments: opened.removed_segments,
+            released_slots: opened.released_slots,
+        }
     }
 
     /// What is to be reached before the log is handed out: a region that was just made is durable.
     pub(crate) fn first_goal(&self) -> Option<Goal> {
-        (self.report.tail == Tail::New).then_some(Goal::Begin)
+        (self.region.aside.opened.tail == Tail::New).then_some(Goal::Begin)
     }
 
     #[cfg_attr(feature = "alloc", inline)]

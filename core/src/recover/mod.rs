@@ -9,14 +9,11 @@ use core::ops::ControlFlow;
 use crate::checksum::Checksum;
 use crate::error::{Error, Refusal};
 use crate::facts::{Retained, State};
-use crate::frame::Binding;
-use crate::geometry::{Geometry, SegmentId};
-use crate::recover::newest::Newest;
-use crate::region::{Room, Spare};
-use crate::report::{Corruption, Reason};
+use crate::geometry::SegmentId;
+use crate::region::{Region, Spare};
+use crate::report::{Corruption, Reason, Tail};
 use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::header;
-use crate::segment::layout::Layout;
 use crate::storage::Found;
 
 /// What a host gives beside storage and room.
@@ -130,67 +127,50 @@ enum Phase {
     Done,
 }
 
-/// The machine.
+/// The machine. It fills a region that knows nothing yet.
 #[derive(Debug)]
-pub(crate) struct Recovery<'w> {
-    options: Options,
-    geometry: Geometry,
-    layout: Layout,
-    room: Room<'w>,
+pub(crate) struct Recovery<'r, 'w> {
+    region: &'r mut Region<'w>,
     mode: Mode,
     phase: Phase,
-    /// The walk in hand.
+    /// The walk in hand, and the seed of its segment's checksums.
     scan: Option<Scan>,
-    binding: Option<Binding>,
+    seed: u32,
     found: usize,
     unreadable: u32,
     /// What the last listing met that is to go.
     met: Option<Found>,
     duplicate: Option<SegmentId>,
-    manifest_end: u32,
     /// Id and first sequence of the segment that the manifest listed last.
     last: (u64, u64),
     /// Start of the batch whose records are being walked.
     frame: u32,
-    newest: Option<Newest>,
-    spares: [Option<Spare>; 2],
-    abandoned: Option<SegmentId>,
-    next_id: u64,
-    removed: u32,
-    released: u32,
-    settled: u32,
 }
 
-impl<'w> Recovery<'w> {
-    pub(crate) fn new(options: Options, geometry: Geometry, room: Room<'w>, mode: Mode) -> Self {
+impl<'r, 'w> Recovery<'r, 'w> {
+    pub(crate) fn new(region: &'r mut Region<'w>, mode: Mode) -> Self {
         Self {
-            options,
-            geometry,
-            layout: Layout::new(geometry),
-            room,
+            region,
             mode,
             phase: Phase::List,
             scan: None,
-            binding: None,
+            seed: 0,
             found: 0,
             unreadable: 0,
             met: None,
             duplicate: None,
-            manifest_end: 0,
             last: (0, 0),
             frame: 0,
-            newest: None,
-            spares: [None, None],
-            abandoned: None,
-            next_id: 0,
-            removed: 0,
-            released: 0,
-            settled: 0,
         }
     }
 
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
+    /// Whether the newest segment is not known (yet).
+    fn is_absent(&self) -> bool {
+        self.region.active.is_none()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.region.aside.opened.tail == Tail::Closed
     }
 
     /// Takes one entry of a listing.
@@ -207,8 +187,8 @@ impl<'w> Recovery<'w> {
             Found::Unreadable { .. } => self.unreadable += 1,
             Found::Segment(id) => {
                 self.found += 1;
-                self.next_id = self.next_id.max(id.0.saturating_add(1));
-                let list = self.room.segments.as_slice();
+                self.region.next_id = self.region.next_id.max(id.0.saturating_add(1));
+                let list = self.region.segments.as_slice();
                 let at = list.partition_point(|other| other.id < id.0);
                 if list.get(at).is_some_and(|other| other.id == id.0) {
                     self.duplicate = Some(id);
@@ -216,7 +196,7 @@ impl<'w> Recovery<'w> {
                 let mut entry = Retained::new(id.0, 0, 0, 0);
                 entry.set_state(State::Leftover);
                 // Where there are too many, `found` tells when the listing is done.
-                let _ = self.room.segments.insert(at, entry);
+                let _ = self.region.segments.insert(at, entry);
             }
         }
         ControlFlow::Continue(())
@@ -225,7 +205,9 @@ impl<'w> Recovery<'w> {
     /// The listing is complete.
     pub(crate) fn listed(&mut self) -> Result<(), Refusal> {
         match (self.phase, self.met.take()) {
-            (Phase::ListSlots, Some(Found::Unreadable { slot })) if self.released < self.unreadable => {
+            (Phase::ListSlots, Some(Found::Unreadable { slot }))
+                if self.region.aside.opened.released_slots < self.unreadable =>
+            {
                 self.phase = Phase::Release { slot };
                 return Ok(());
             }
@@ -242,7 +224,7 @@ impl<'w> Recovery<'w> {
         if let Some(segment) = self.duplicate {
             return Err(corrupt(segment, 0, Reason::Duplicate));
         }
-        if self.found > self.room.segments.len() {
+        if self.found > self.region.segments.len() {
             return Err(Error::TooManySegments { needed: self.found });
         }
         self.phase = if self.found == 0 {
@@ -254,7 +236,7 @@ impl<'w> Recovery<'w> {
     }
 
     fn id_at(&self, at: usize) -> SegmentId {
-        let segment = self.room.segments.as_slice().get(at);
+        let segment = self.region.segments.as_slice().get(at);
         segment.map_or(SegmentId(0), Retained::segment)
     }
 
@@ -278,11 +260,11 @@ impl<'w> Recovery<'w> {
                     len: limit.saturating_sub(offset).max(min),
                 }
             }
-            Phase::Settle => self.newest.map_or(Need::Nothing, |newest| Need::Settle {
-                id: newest.id,
-                from: newest.watermark,
-                to: newest.tail,
-            }),
+            Phase::Settle => Need::Settle {
+                id: self.region.active.id,
+                from: self.region.active.durable,
+                to: self.region.active.tail,
+            },
             Phase::Remove => match self.leftover() {
                 Some(segment) => Need::Remove { id: segment.segment() },
                 None => Need::Nothing,
@@ -299,7 +281,7 @@ impl<'w> Recovery<'w> {
     }
 
     fn leftover(&self) -> Option<&Retained> {
-        let mut segments = self.room.segments.as_slice().iter();
+        let mut segments = self.region.segments.as_slice().iter();
         segments.find(|segment| segment.state() == State::Leftover)
     }
 
@@ -308,15 +290,15 @@ impl<'w> Recovery<'w> {
         let Phase::Extent { at, why } = self.phase else {
             return Ok(());
         };
-        let segment_len = self.geometry.segment_len();
+        let segment_len = self.region.layout.segment_len();
         let limit = match why {
             Why::Probe => Limit::Probe(segment_len),
             Why::Newest | Why::Above => Limit::Extent(extent.min(segment_len)),
         };
-        let hint = self.newest.map_or(0, |newest| newest.incarnation);
-        if let Some(binding) = self.binding {
-            self.scan = Some(Scan::new(binding, self.layout, self.geometry.erased(), limit, hint));
-        }
+        let (region, layout) = (&self.region, self.region.layout);
+        let erased = layout.geometry().erased();
+        let binding = region.binding(self.seed);
+        self.scan = Some(Scan::new(binding, layout, erased, limit, region.incarnation));
         self.walk(at, why, 0, &[])
     }
 
@@ -333,7 +315,7 @@ impl<'w> Recovery<'w> {
                 Ok(())
             }
             Phase::Open { at, why } => {
-                self.binding = Some(self.check(at, bytes)?.binding(self.options.checksum));
+                self.seed = self.check(at, bytes)?.binding(self.region.checksum).seed();
                 self.phase = Phase::Extent { at, why };
                 if why == Why::Probe {
                     // The question is about the manifest alone, whatever the extent.
@@ -348,18 +330,19 @@ impl<'w> Recovery<'w> {
 
     fn check(&self, at: usize, bytes: &[u8]) -> Result<header::Header, Refusal> {
         let id = self.id_at(at);
-        let header = header::Header::decode(bytes, self.options.checksum)
+        let header = header::Header::decode(bytes, self.region.checksum)
             .map_err(|error| corrupt(id, 0, Reason::Header(error)))?;
-        if header.region != self.options.region {
+        if header.region != self.region.id {
             return Err(corrupt(id, 0, Reason::Region { found: header.region }));
         }
         if header.segment != id {
             return Err(corrupt(id, 0, Reason::Identity { found: header.segment }));
         }
-        if header.geometry != self.geometry {
+        let given = self.region.layout.geometry();
+        if header.geometry != given {
             return Err(Error::GeometryMismatch {
                 stored: header.geometry,
-                given: self.geometry,
+                given,
             });
         }
         Ok(header)
@@ -389,7 +372,13 @@ impl<'w> Recovery<'w> {
                 }
                 _ if why == Why::Newest => self.newest_event(self.id_at(at), event, &scan)?,
                 // A manifest that did not verify a moment ago.
-                _ => return Err(corrupt(self.id_at(at), self.layout.frames_start(), Reason::Manifest)),
+                _ => {
+                    return Err(corrupt(
+                        self.id_at(at),
+                        self.region.layout.frames_start(),
+                        Reason::Manifest,
+                    ));
+                }
             }
         }
     }
@@ -407,7 +396,7 @@ impl<'w> Recovery<'w> {
                 Ok(())
             }
             (Why::Newest, End::NoManifest { .. } | End::Exact) => {
-                Err(corrupt(id, self.layout.frames_start(), Reason::Manifest))
+                Err(corrupt(id, self.region.layout.frames_start(), Reason::Manifest))
             }
             (Why::Newest, _) => {
                 self.newest_ended(at, end, scan)?;
@@ -419,27 +408,22 @@ impl<'w> Recovery<'w> {
                 self.above(at + 1);
                 Ok(())
             }
-            (Why::Above, _) => Err(corrupt(id, self.layout.frames_start(), Reason::Manifest)),
+            (Why::Above, _) => Err(corrupt(id, self.region.layout.frames_start(), Reason::Manifest)),
         }
     }
 
     /// A segment above the newest one holds no manifest. After a clean end a blank one is as good as new; others may
     /// hold what an interrupted write left, be it that of a session that came after the clean end.
     fn prepared(&mut self, id: SegmentId, blank: bool) {
-        let closed = self.newest.is_some_and(|newest| newest.closed);
         // Where an interrupted write may leave no trace, reading blank is not being blank.
-        let telling = self.geometry.erased().is_some() && self.geometry.page_len() == 1;
-        if closed
+        let geometry = self.region.layout.geometry();
+        let telling = geometry.erased().is_some() && geometry.page_len() == 1;
+        if self.is_closed()
             && blank
             && telling
-            && let Some(slot) = self.spares.iter_mut().find(|slot| slot.is_none())
-            && let Some(binding) = self.binding
+            && let Some(slot) = self.region.spares.iter_mut().find(|slot| slot.is_none())
         {
-            *slot = Some(Spare {
-                id,
-                binding,
-                claimed: 0,
-            });
+            *slot = Spare::new(id, self.seed);
         }
     }
 
@@ -454,34 +438,37 @@ impl<'w> Recovery<'w> {
 
     /// Everything is read; from here on things change.
     fn decided(&mut self) -> Phase {
-        let keep = [
-            self.newest.map(|newest| newest.id),
-            self.abandoned,
-            self.spares[0].map(|spare| spare.id),
-            self.spares[1].map(|spare| spare.id),
-        ];
-        self.room
-            .segments
-            .retain(|segment| !keep.contains(&Some(segment.segment())));
-        if let Some(newest) = self.newest.filter(|newest| newest.closed) {
-            // Prepared for a session that never came: they go when one does, so that opening a closed log changes
-            // nothing.
-            for segment in self.room.segments.as_mut_slice() {
-                if segment.id > newest.id.0 {
-                    segment.set_state(State::Omitted);
-                }
-            }
-        }
-        if self.newest.is_none() {
+        if self.is_absent() {
             return self.absent();
         }
-        if matches!(self.mode, Mode::ReadOnly | Mode::Create) {
-            return Phase::Done;
+        let closed = self.is_closed();
+        let (active, aside, spares) = (&self.region.active, &self.region.aside, &self.region.spares);
+        self.region.segments.retain(|segment| {
+            let id = segment.segment();
+            let kept = id == active.id || Some(id) == aside.abandoned;
+            !kept && spares.iter().flatten().all(|spare| spare.id() != id)
+        });
+        let mut listed = 0;
+        for segment in self.region.segments.as_mut_slice() {
+            // Prepared for a session that never came: they go when one does, so that opening a closed log changes
+            // nothing.
+            if closed && segment.id > active.id.0 {
+                segment.set_state(State::Omitted);
+            }
+            listed += u32::from(segment.is_listed());
         }
-        match self.newest {
+        let (newest, last_sequence) = (active.id, self.region.next_sequence - 1);
+        let opened = &mut self.region.aside.opened;
+        opened.newest = newest;
+        opened.segments = listed + 1;
+        opened.last_sequence = last_sequence;
+        if matches!(self.mode, Mode::ReadOnly | Mode::Create) {
+            Phase::Done
+        } else if !closed && self.region.active.durable < self.region.active.tail {
             // What a close frame covers is durable; the frame itself is settled when the next session begins.
-            Some(newest) if !newest.closed && newest.watermark < newest.tail => Phase::Settle,
-            _ => self.after_settle(),
+            Phase::Settle
+        } else {
+            self.after_settle()
         }
     }
 
@@ -490,7 +477,8 @@ impl<'w> Recovery<'w> {
         match self.mode {
             Mode::ReadOnly | Mode::Open => Phase::Done,
             Mode::Create | Mode::OpenOrCreate => {
-                self.room.segments.clear();
+                self.region.segments.clear();
+                self.region.aside.opened.newest = SegmentId(self.region.next_id);
                 Phase::Clear
             }
         }
@@ -510,26 +498,36 @@ impl<'w> Recovery<'w> {
     pub(crate) fn changed(&mut self) {
         self.phase = match self.phase {
             Phase::Settle => {
-                if let Some(newest) = &mut self.newest {
-                    self.settled = newest.tail - newest.watermark;
-                    newest.watermark = newest.tail;
-                }
+                let active = &self.region.active;
+                self.region.aside.opened.settled_bytes = active.tail - active.durable;
+                self.region.settled();
                 self.after_settle()
             }
             Phase::Remove => {
                 if let Some(gone) = self.leftover().copied() {
-                    self.room.segments.retain(|segment| *segment != gone);
-                    self.removed += 1;
+                    self.region.segments.retain(|segment| *segment != gone);
+                    self.region.aside.opened.removed_segments += 1;
                 }
                 self.after_settle()
             }
             Phase::Release { .. } => {
-                self.released += 1;
+                self.region.aside.opened.released_slots += 1;
                 Phase::ListSlots
             }
             Phase::Clearing { .. } => Phase::Clear,
             phase => phase,
         };
+    }
+}
+
+impl Recovery<'_, '_> {
+    /// Whether there is now a region to open, once nothing is needed any more.
+    pub(crate) fn finish(self) -> Result<(), Refusal> {
+        match (self.mode, self.is_absent()) {
+            (Mode::Open | Mode::ReadOnly, true) => Err(Error::NoRegion),
+            (Mode::Create, false) => Err(Error::RegionExists),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -32,16 +32,7 @@ impl Region<'_> {
         if self.active_is_dead() {
             return None;
         }
-        let (end, seal_len) = match self.active.seal {
-            Some((start, end)) => (end, end - start),
-            None => (self.active.tail, 0),
-        };
-        Some(Retained::new(
-            self.active.id.0,
-            self.active.first_sequence,
-            end,
-            seal_len,
-        ))
+        Some(self.active.as_retained())
     }
 
     /// The least sequence that a segment behind the next manifest can hold.
@@ -90,9 +81,9 @@ impl Region<'_> {
                 (kind, len as u32, crc)
             }
         };
-        let (binding, watermark) = match (control, &self.spares[0]) {
-            (Control::Manifest, Some(spare)) => (&spare.binding, 0),
-            _ => (&self.active.binding, self.active.durable),
+        let (seed, watermark) = match (control, &self.spares[0]) {
+            (Control::Manifest, Some(spare)) => (spare.seed, 0),
+            _ => (self.active.seed, self.active.durable),
         };
         let header = Header {
             kind,
@@ -107,7 +98,7 @@ impl Region<'_> {
             watermark,
             payload_crc,
         };
-        let encoded = header.encode(binding, offset);
+        let encoded = header.encode(&self.binding(seed), offset);
         crate::wire::put(out, 0..frame::HEADER_LEN, &encoded);
         match kind {
             Kind::Seal | Kind::Manifest => frame::HEADER_LEN + payload_len as usize,
@@ -135,10 +126,10 @@ impl Region<'_> {
         let room = (self.layout.segment_len() - offset).min(self.layout.max_seal_len()) as usize;
         let room = room.saturating_sub(frame::HEADER_LEN);
         let facts = SealFacts {
-            successor: self.spares[0].map_or(SegmentId(0), |spare| spare.id),
+            successor: self.spares[0].map_or(SegmentId(0), |spare| spare.id()),
             next_sequence: self.next_sequence,
-            records: self.tables.records(),
-            cuts: &self.active.cuts,
+            records: (self.next_sequence - self.active.first_sequence) as u32,
+            cuts: &self.aside.cuts,
             tables: self.tables.complete(),
             blocks: self.tables.block_starts(),
         };

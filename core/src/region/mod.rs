@@ -4,10 +4,12 @@
 pub(crate) mod build;
 pub(crate) mod plan;
 
-use crate::capacity::{Buffer, Capacity, List};
+use core::num::NonZeroU64;
+
+use crate::capacity::{Aside, Buffer, Capacity, Lent, List};
 use crate::checksum::Checksum;
 use crate::error::PoisonCause;
-use crate::facts::{Cut, Cuts, Retained, SealFacts, State};
+use crate::facts::{Cut, Cuts, Retained, State};
 use crate::frame::{self, Binding};
 use crate::geometry::{Geometry, Mark, SegmentId};
 use crate::record::Void;
@@ -22,7 +24,8 @@ use crate::voids::Voids;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Active {
     pub(crate) id: SegmentId,
-    pub(crate) binding: Binding,
+    /// Of its frames' checksums.
+    pub(crate) seed: u32,
     /// The incarnation of its manifest.
     pub(crate) base: u32,
     pub(crate) first_sequence: u64,
@@ -33,17 +36,64 @@ pub(crate) struct Active {
     pub(crate) claimed: u32,
     /// Where its manifest ends.
     pub(crate) manifest_end: u32,
-    pub(crate) cuts: Cuts,
-    /// Start and end of its seal.
-    pub(crate) seal: Option<(u32, u32)>,
+    /// Exact start and end of its seal, which stands in front of `tail`; zero while there is none.
+    pub(crate) seal: (u32, u32),
+}
+
+impl Active {
+    /// Ids start at 1: what stands in front of a region's first segment.
+    const NONE: Self = Self {
+        id: SegmentId(0),
+        seed: 0,
+        base: 0,
+        first_sequence: 1,
+        tail: 0,
+        durable: 0,
+        claimed: 0,
+        manifest_end: 0,
+        seal: (0, 0),
+    };
+
+    pub(crate) const fn is_none(&self) -> bool {
+        self.id.0 == 0
+    }
+
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.seal.1 != 0
+    }
+
+    /// Where its frames end.
+    pub(crate) const fn end(&self) -> u32 {
+        if self.is_sealed() { self.seal.1 } else { self.tail }
+    }
+
+    /// As a manifest lists it.
+    pub(crate) const fn as_retained(&self) -> Retained {
+        Retained::new(self.id.0, self.first_sequence, self.end(), self.seal.1 - self.seal.0)
+    }
 }
 
 /// A segment made ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spare {
-    pub(crate) id: SegmentId,
-    pub(crate) binding: Binding,
+    id: NonZeroU64,
+    pub(crate) seed: u32,
     pub(crate) claimed: u32,
+}
+
+impl Spare {
+    /// None has the id 0.
+    pub(crate) fn new(id: SegmentId, seed: u32) -> Option<Self> {
+        Some(Self {
+            id: NonZeroU64::new(id.0)?,
+            seed,
+            claimed: 0,
+        })
+    }
+
+    pub(crate) const fn id(&self) -> SegmentId {
+        SegmentId(self.id.get())
+    }
 }
 
 /// How far the writing session has come.
@@ -63,7 +113,6 @@ pub(crate) enum Session {
 #[derive(Debug)]
 pub(crate) struct Region<'w> {
     pub(crate) id: u64,
-    pub(crate) geometry: Geometry,
     pub(crate) layout: Layout,
     pub(crate) checksum: Checksum,
     pub(crate) seed: u64,
@@ -71,15 +120,14 @@ pub(crate) struct Region<'w> {
     pub(crate) voids: Voids<'w>,
     pub(crate) tables: Tables<'w>,
     pub(crate) active: Active,
+    pub(crate) aside: Lent<'w, Aside>,
     pub(crate) spares: [Option<Spare>; 2],
-    /// The successor that a seal names although the log cannot go on in it.
-    pub(crate) abandoned: Option<SegmentId>,
     pub(crate) next_id: u64,
     pub(crate) incarnation: u32,
     pub(crate) next_sequence: u64,
     pub(crate) session: Session,
-    /// Up to where the list was examined since the last deletion; `None`: nothing to examine.
-    pub(crate) examine: Option<usize>,
+    /// Up to where the list was examined since the last deletion.
+    pub(crate) examined: u32,
     /// The storage had no room for a second spare.
     pub(crate) refused: bool,
     /// Removing failed; the next open tries again.
@@ -88,37 +136,7 @@ pub(crate) struct Region<'w> {
     /// A segment is being created ahead.
     pub(crate) creating: bool,
     /// Counts changes of segments and voids.
-    pub(crate) version: u64,
-    /// The last sequence when all that was written was durable last.
-    pub(crate) durable_sequence: u64,
-}
-
-/// The parts of a region that are lent.
-#[derive(Debug)]
-pub(crate) struct Room<'w> {
-    pub(crate) segments: List<'w, Retained>,
-    pub(crate) voids: Voids<'w>,
-    pub(crate) tables: Tables<'w>,
-}
-
-impl<'w> Room<'w> {
-    pub(crate) fn new(capacity: Capacity<'w>, layout: Layout) -> (Self, Buffer<'w>) {
-        let mut segments = capacity.segments;
-        segments.clear();
-        let mut voids = Voids::new(capacity.voids);
-        voids.clear();
-        let room = Self {
-            segments,
-            voids,
-            tables: Tables::new(
-                capacity.tables,
-                capacity.blocks,
-                SealFacts::max_tables(layout.max_seal_len()),
-                layout.segment_len(),
-            ),
-        };
-        (room, capacity.buffer)
-    }
+    pub(crate) version: u32,
 }
 
 /// Draws the salt of a segment from the host's entropy: the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
@@ -130,43 +148,41 @@ pub(crate) fn salt(seed: u64, id: SegmentId) -> u64 {
 }
 
 impl<'w> Region<'w> {
-    /// A region without any segment: its first session begins with segment `first`.
-    pub(crate) fn new(options: Options, geometry: Geometry, room: Room<'w>, first: SegmentId) -> Self {
-        Self {
+    /// A region without any segment, and the buffer that was lent with its room.
+    pub(crate) fn new(options: Options, geometry: Geometry, capacity: Capacity<'w>) -> (Self, Buffer<'w>) {
+        let layout = Layout::new(geometry);
+        let mut region = Self {
             id: options.region,
-            geometry,
-            layout: Layout::new(geometry),
+            layout,
             checksum: options.checksum,
             seed: options.seed,
-            segments: room.segments,
-            voids: room.voids,
-            tables: room.tables,
-            active: Active {
-                id: NO_SEGMENT,
-                binding: Binding::new(options.checksum, 0),
-                base: 0,
-                first_sequence: 1,
-                tail: 0,
-                durable: 0,
-                claimed: 0,
-                manifest_end: 0,
-                cuts: Cuts::default(),
-                seal: None,
-            },
+            segments: capacity.segments,
+            voids: Voids::new(capacity.voids),
+            tables: Tables::new(capacity.tables, capacity.blocks, layout),
+            active: Active::NONE,
+            aside: capacity.aside,
             spares: [None, None],
-            abandoned: None,
-            next_id: first.0,
+            next_id: 1,
             incarnation: 0,
             next_sequence: 1,
             session: Session::Successor,
-            examine: None,
+            examined: u32::MAX,
             refused: false,
             remove_failed: false,
             poisoned: None,
             creating: false,
             version: 0,
-            durable_sequence: 0,
-        }
+        };
+        region.segments.clear();
+        region.voids.clear();
+        *region.aside = Aside::NONE;
+        (region, capacity.buffer)
+    }
+
+    /// What ties frames to a segment whose checksums start with `seed`.
+    #[cfg_attr(feature = "alloc", inline)]
+    pub(crate) fn binding(&self, seed: u32) -> Binding {
+        Binding::new(self.checksum, seed)
     }
 
     /// Everything written to the newest segment.
@@ -181,7 +197,7 @@ impl<'w> Region<'w> {
     /// The header of a segment that is to be created.
     pub(crate) fn header_of(&self, id: SegmentId) -> header::Header {
         header::Header {
-            geometry: self.geometry,
+            geometry: self.layout.geometry(),
             region: self.id,
             segment: id,
             salt: salt(self.seed, id),
@@ -200,9 +216,9 @@ impl<'w> Region<'w> {
         {
             segment.set_state(State::Dead);
         }
-        self.examine = Some(at + 1);
+        self.examined = at as u32 + 1;
         if self.examine_step().is_none() {
-            self.examine = None;
+            self.examined = u32::MAX;
         }
     }
 
@@ -222,16 +238,12 @@ impl<'w> Region<'w> {
     pub(crate) fn created(&mut self, id: SegmentId) -> bool {
         self.creating = false;
         self.next_id = self.next_id.max(id.0.saturating_add(1));
-        let spare = Spare {
-            id,
-            binding: self.header_of(id).binding(self.checksum),
-            claimed: 0,
-        };
-        let rises = id > self.active.id && self.spares.iter().flatten().all(|other| other.id < id);
+        let seed = self.header_of(id).binding(self.checksum).seed();
+        let rises = id > self.active.id && self.spares.iter().flatten().all(|other| other.id() < id);
         match self.spares.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) if rises => {
-                *slot = Some(spare);
-                true
+                *slot = Spare::new(id, seed);
+                slot.is_some()
             }
             _ => false,
         }
@@ -244,7 +256,7 @@ impl<'w> Region<'w> {
             self.active.claimed = self.active.claimed.max(end);
         }
         for spare in self.spares.iter_mut().flatten() {
-            if spare.id == id {
+            if spare.id() == id {
                 spare.claimed = spare.claimed.max(end);
             }
         }
@@ -262,12 +274,12 @@ impl<'w> Region<'w> {
                 self.moved_on(payload_len);
                 return;
             }
-            Control::Seal => self.active.seal = Some((offset, offset + frame::HEADER_LEN as u32 + payload_len)),
+            Control::Seal => self.active.seal = (offset, offset + frame::HEADER_LEN as u32 + payload_len),
             Control::Close => self.session = Session::Open { closed: true },
             Control::Resume { from } => {
                 self.incarnation += 1;
                 if from < offset {
-                    self.active.cuts.push(Cut { from, to: offset });
+                    self.aside.cuts.push(Cut { from, to: offset });
                 }
                 self.session = Session::Beginning;
             }
@@ -279,7 +291,7 @@ impl<'w> Region<'w> {
     fn moved_on(&mut self, payload_len: u32) {
         let Some(spare) = self.spares[0].take() else { return };
         self.spares.swap(0, 1);
-        self.version += 1;
+        self.version = self.version.wrapping_add(1);
         let oldest = self.oldest_sequence();
         let left = self.active_as_retained();
         for segment in self.segments.as_mut_slice() {
@@ -288,11 +300,11 @@ impl<'w> Region<'w> {
             }
         }
         let left = left.unwrap_or_else(|| {
-            let mut omitted = Retained::new(self.active.id.0, self.active.first_sequence, self.active.tail, 0);
+            let mut omitted = self.active.as_retained();
             omitted.set_state(State::Omitted);
             omitted
         });
-        if self.active.id != NO_SEGMENT {
+        if !self.active.is_none() {
             // The list was known to have room before the manifest was written.
             let _ = self.segments.push(left);
         }
@@ -304,17 +316,17 @@ impl<'w> Region<'w> {
         }
         let manifest_end = self.layout.frame_after(self.layout.frames_start(), payload_len);
         self.active = Active {
-            id: spare.id,
-            binding: spare.binding,
+            id: spare.id(),
+            seed: spare.seed,
             base: self.incarnation,
             first_sequence: self.next_sequence,
             tail: manifest_end,
             durable: 0,
             claimed: spare.claimed,
             manifest_end,
-            cuts: Cuts::default(),
-            seal: None,
+            seal: (0, 0),
         };
+        self.aside.cuts = Cuts::NONE;
     }
 
     /// Bytes before the mark are durable.
@@ -322,7 +334,7 @@ impl<'w> Region<'w> {
         if mark.segment == self.active.id {
             self.active.durable = self.active.durable.max(mark.end);
             if self.active.durable >= self.active.tail {
-                self.durable_sequence = self.next_sequence - 1;
+                self.aside.durable_sequence = self.next_sequence - 1;
             }
             if self.session == Session::Beginning && self.active.durable >= self.active.tail {
                 self.session = Session::Open { closed: false };
@@ -339,8 +351,8 @@ impl<'w> Region<'w> {
     pub(crate) fn removed(&mut self, id: SegmentId) {
         self.segments
             .retain(|segment| segment.id != id.0 || segment.is_listed());
-        if self.abandoned == Some(id) {
-            self.abandoned = None;
+        if self.aside.abandoned == Some(id) {
+            self.aside.abandoned = None;
         }
         self.refused = false;
     }
@@ -364,11 +376,8 @@ impl<'w> Region<'w> {
     pub(crate) fn void_written(&mut self, void: Void) {
         if !void.is_empty() {
             self.voids.add(void);
-            self.examine = Some(0);
-            self.version += 1;
+            self.examined = 0;
+            self.version = self.version.wrapping_add(1);
         }
     }
 }
-
-/// Ids start at 1; this stands in front of a region's first segment.
-const NO_SEGMENT: SegmentId = SegmentId(0);

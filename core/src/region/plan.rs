@@ -67,7 +67,7 @@ impl Region<'_> {
         if !begun {
             return self.begin();
         }
-        if self.active.seal.is_some() {
+        if self.active.is_sealed() {
             return self.open_successor();
         }
         match goal {
@@ -88,7 +88,7 @@ impl Region<'_> {
         let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
         let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
         let waits = purpose == Purpose::User && (!spare_in_hand || self.is_last_resort());
-        if !open || self.active.seal.is_some() || waits {
+        if !open || self.active.is_sealed() || waits {
             return None;
         }
         let offset = self.layout.place(self.active.tail, payload_len, purpose)?;
@@ -121,9 +121,7 @@ impl Region<'_> {
             return None;
         }
         Some(match self.layout.pad_at(self.active.tail) {
-            Some(payload_len) if self.active.seal.is_none() => {
-                self.write(self.active.tail, Control::Pad { payload_len })
-            }
+            Some(payload_len) if !self.active.is_sealed() => self.write(self.active.tail, Control::Pad { payload_len }),
             _ => Step::Sync(self.written_mark()),
         })
     }
@@ -134,7 +132,7 @@ impl Region<'_> {
             return None;
         }
         // The seal of the newest segment names it until the log has gone on elsewhere.
-        let abandoned = self.abandoned.filter(|_| self.session != Session::Successor);
+        let abandoned = self.aside.abandoned.filter(|_| self.session != Session::Successor);
         self.segments
             .as_slice()
             .iter()
@@ -185,7 +183,8 @@ impl Region<'_> {
     /// What gives room where the storage had none: removing what no manifest lists any more, after making the manifest
     /// durable that omits it.
     pub(crate) fn make_room(&self) -> Option<Step> {
-        let to_remove = self.abandoned.is_some() || self.segments.as_slice().iter().any(|segment| !segment.is_listed());
+        let to_remove =
+            self.aside.abandoned.is_some() || self.segments.as_slice().iter().any(|segment| !segment.is_listed());
         if to_remove && !self.remove_failed {
             self.remove_step().or_else(|| self.sync_step())
         } else {
@@ -199,7 +198,7 @@ impl Region<'_> {
             None => self.create_step().map(Some),
             Some(spare) => {
                 let end = self.spare_end(slack);
-                Ok((spare.claimed < end).then_some(Step::Claim { id: spare.id, end }))
+                Ok((spare.claimed < end).then_some(Step::Claim { id: spare.id(), end }))
             }
         }
     }
@@ -320,7 +319,7 @@ impl Region<'_> {
             && second.claimed == 0
         {
             return Ok(Step::Claim {
-                id: second.id,
+                id: second.id(),
                 end: self.spare_end(SPARE_SLACK + 1),
             });
         }
@@ -348,7 +347,7 @@ impl Region<'_> {
             Some(spare) if spare.claimed > 0 => None,
             Some(_) if self.refused => Some(Err(Error::Full)),
             Some(spare) => Some(Ok(Step::Claim {
-                id: spare.id,
+                id: spare.id(),
                 end: self.spare_end(SPARE_SLACK),
             })),
         }
@@ -356,7 +355,7 @@ impl Region<'_> {
 
     /// Whether this is the second spare, which the log can do without.
     pub(crate) fn is_second_spare(&self, id: SegmentId) -> bool {
-        self.spares[1].as_ref().is_some_and(|spare| spare.id == id)
+        self.spares[1].as_ref().is_some_and(|spare| spare.id() == id)
     }
 
     /// Goes on in the spare once everything in the active segment is durable.
@@ -379,14 +378,14 @@ impl Region<'_> {
         }
         let spare = self.spares[0].as_ref().ok_or(Error::Full)?;
         Ok(Step::Write {
-            id: spare.id,
+            id: spare.id(),
             offset: self.layout.frames_start(),
             control: Control::Manifest,
         })
     }
 
     pub(super) fn examine_step(&self) -> Option<Step> {
-        let from = self.examine?;
+        let from = self.examined as usize;
         let list = self.segments.as_slice();
         let (at, _) = list
             .iter()
@@ -408,11 +407,12 @@ impl Region<'_> {
         {
             return self.rotate(false);
         }
-        let step = if self.segments.as_slice().iter().any(|segment| !segment.is_listed()) || self.abandoned.is_some() {
-            self.remove_step().or_else(|| self.sync_step())
-        } else {
-            None
-        };
+        let step =
+            if self.segments.as_slice().iter().any(|segment| !segment.is_listed()) || self.aside.abandoned.is_some() {
+                self.remove_step().or_else(|| self.sync_step())
+            } else {
+                None
+            };
         Ok(step.unwrap_or(Step::Ready {
             offset: self.active.tail,
         }))

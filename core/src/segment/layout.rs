@@ -41,10 +41,7 @@ pub enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Layout {
-    segment_len: u32,
-    frame_align: u32,
-    sync_unit: u32,
-    page_len: u32,
+    geometry: Geometry,
 }
 
 #[cfg_attr(feature = "alloc", inline)]
@@ -97,33 +94,35 @@ impl Layout {
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn new(geometry: Geometry) -> Self {
-        Self {
-            segment_len: geometry.segment_len(),
-            frame_align: max(8, geometry.write_unit()),
-            sync_unit: geometry.sync_unit(),
-            page_len: geometry.page_len(),
-        }
+        Self { geometry }
+    }
+
+    /// The geometry it is of.
+    #[must_use]
+    #[cfg_attr(feature = "alloc", inline)]
+    pub const fn geometry(self) -> Geometry {
+        self.geometry
     }
 
     /// Bytes of one segment.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn segment_len(self) -> u32 {
-        self.segment_len
+        self.geometry.segment_len()
     }
 
     /// Frames start at multiples of this.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn frame_align(self) -> u32 {
-        self.frame_align
+        max(8, self.geometry.write_unit())
     }
 
     /// Where the manifest stands.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn frames_start(self) -> u32 {
-        align_up(HEADER_LEN, max(self.frame_align, self.sync_unit))
+        align_up(HEADER_LEN, max(self.frame_align(), self.geometry.sync_unit()))
     }
 
     /// Where a frame may start that stands at `offset` or behind it: aligned, and with its header whole
@@ -131,9 +130,9 @@ impl Layout {
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn frame_at(self, offset: u32) -> u32 {
-        let aligned = align_up(offset, self.frame_align);
-        if self.sync_unit > 1 {
-            let boundary = align_up(aligned, self.sync_unit);
+        let aligned = align_up(offset, self.frame_align());
+        if self.geometry.sync_unit() > 1 {
+            let boundary = align_up(aligned, self.geometry.sync_unit());
             if boundary - aligned < FRAME_HEADER_LEN {
                 return boundary;
             }
@@ -152,20 +151,20 @@ impl Layout {
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn pad_at(self, tail: u32) -> Option<u32> {
-        if self.sync_unit == 1 || tail.is_multiple_of(self.sync_unit) {
+        if self.geometry.sync_unit() == 1 || tail.is_multiple_of(self.geometry.sync_unit()) {
             None
         } else {
-            Some(align_up(tail, self.sync_unit) - tail - FRAME_HEADER_LEN)
+            Some(align_up(tail, self.geometry.sync_unit()) - tail - FRAME_HEADER_LEN)
         }
     }
 
     /// Where a resume frame may stand that follows bytes written or disturbed up to `dirty_end`.
     #[must_use]
     pub const fn resume_at(self, dirty_end: u32, unclean: bool) -> u32 {
-        let unit = max(self.frame_align, self.sync_unit);
+        let unit = max(self.frame_align(), self.geometry.sync_unit());
         let behind = align_up(dirty_end, unit);
-        if unclean && self.page_len > 1 {
-            let page = max(self.page_len, unit);
+        if unclean && self.geometry.page_len() > 1 {
+            let page = max(self.geometry.page_len(), unit);
             align_up(dirty_end, page) + page
         } else {
             behind
@@ -177,7 +176,7 @@ impl Layout {
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn room_behind(self, purpose: Purpose) -> u32 {
         let seal = self.max_seal_len();
-        let control = control_len(self.frame_align, self.sync_unit);
+        let control = control_len(self.frame_align(), self.geometry.sync_unit());
         match purpose {
             Purpose::Seal => 0,
             Purpose::Close => seal,
@@ -189,7 +188,7 @@ impl Layout {
 
     /// Void frames that the reserve holds.
     const fn void_frames(self) -> u32 {
-        let wanted = self.segment_len / 4096;
+        let wanted = self.segment_len() / 4096;
         if wanted < 4 {
             4
         } else if wanted > 64 {
@@ -210,16 +209,16 @@ impl Layout {
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn max_seal_len(self) -> u32 {
-        seal_len(self.segment_len, self.frame_align, self.sync_unit)
+        seal_len(self.segment_len(), self.frame_align(), self.geometry.sync_unit())
     }
 
     /// Bytes that a manifest frame may take: a quarter of a segment, but never what one user record needs.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn max_manifest_len(self) -> u32 {
-        let quarter = self.segment_len / 4;
-        let room = self.segment_len - self.frames_start() - self.reserve();
-        let least = align_up(128, max(self.frame_align, self.sync_unit));
+        let quarter = self.segment_len() / 4;
+        let room = self.segment_len() - self.frames_start() - self.reserve();
+        let least = align_up(128, max(self.frame_align(), self.geometry.sync_unit()));
         if quarter + least > room { room - least } else { quarter }
     }
 
@@ -227,9 +226,9 @@ impl Layout {
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
     pub const fn max_payload_len(self) -> u32 {
-        let unit = max(self.frame_align, self.sync_unit);
+        let unit = max(self.frame_align(), self.geometry.sync_unit());
         let start = self.frames_start() + align_up(self.max_manifest_len(), unit);
-        self.segment_len - self.reserve() - start - FRAME_HEADER_LEN
+        self.segment_len() - self.reserve() - start - FRAME_HEADER_LEN
     }
 
     /// Where a frame of `payload_len` bytes stands that follows `tail`, if it fits.
@@ -243,12 +242,12 @@ impl Layout {
         let Some(end) = end.checked_add(payload_len) else {
             return None;
         };
-        if end > self.segment_len {
+        if end > self.segment_len() {
             return None;
         }
         let end = self.frame_at(end);
         match end.checked_add(self.room_behind(purpose)) {
-            Some(needed) if needed <= self.segment_len => Some(at),
+            Some(needed) if needed <= self.segment_len() => Some(at),
             _ => None,
         }
     }
@@ -257,8 +256,8 @@ impl Layout {
     #[must_use]
     pub const fn claim_for(self, end: u32) -> u32 {
         let wanted = end.saturating_add(self.reserve());
-        if wanted > self.segment_len {
-            self.segment_len
+        if wanted > self.segment_len() {
+            self.segment_len()
         } else {
             wanted
         }

@@ -113,7 +113,7 @@ pub fn live(chip: &mut Chip, notebook: &mut Notebook, noise: &mut Noise) -> Resu
     let worked = Log::open_or_create(storage, room.lend(), options)
         .map_err(Stop::from)
         .and_then(|mut log| {
-            life.report = Some(*log.report());
+            life.report = Some(log.report());
             compare(&mut log, notebook)?;
             work(&mut log, notebook, noise, &mut life.appended)
         });

@@ -151,7 +151,7 @@ impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
     }
 
     fn report(&self) -> Option<Report> {
-        Some(*self.log.report())
+        Some(self.log.report())
     }
 
     fn moved_on(&self) -> bool {
