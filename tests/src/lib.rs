@@ -7,6 +7,7 @@ pub mod damage;
 pub mod files;
 pub mod flash;
 pub mod images;
+pub mod kill;
 pub mod medium;
 pub mod repeatable;
 pub mod storages;

@@ -1,6 +1,7 @@
 //! The crash simulator in short form. The same in long form: `cargo run --release -p walstone-tests --bin crashsim`.
 
 mod files;
+mod kill;
 mod regressions;
 mod words;
 

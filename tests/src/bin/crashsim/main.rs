@@ -4,6 +4,7 @@
 //! crashsim exhaustive [--ci] [--pairs N] [--seed N] [--seconds N]
 //! crashsim files [--ci] [--lies] [--seconds N]
 //! crashsim flips
+//! crashsim kill [--rounds N] [--seed N] [--strace]
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
 //! ```
 //!
@@ -13,6 +14,7 @@ mod arguments;
 mod exhaustive;
 mod files;
 mod flips;
+mod kill;
 mod random;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ const COMMANDS: &[(&str, Command)] = &[
     ("exhaustive", exhaustive::run),
     ("files", files::run),
     ("flips", flips::run),
+    ("kill", kill::run),
+    ("kill-child", kill::child),
     ("random", random::run),
 ];
 

@@ -1,0 +1,20 @@
+//! A process that appends is killed, and what it left is compared with what it had said.
+
+use std::process::Command;
+
+/// Twenty deaths; a thousand with `crashsim kill`.
+#[test]
+fn what_a_killed_process_acknowledged_is_there() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crashsim"));
+    let output = command
+        .args(["kill", "--rounds", "20"])
+        .output()
+        .expect("the program is there");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("0 violations"), "{said}");
+}
