@@ -61,7 +61,17 @@ impl<T: Copy> List<'_, T> {
             return Err(ListFull);
         }
         match self {
-            Self::Lent(list) => list.insert(at, element).map_err(|_| ListFull),
+            Self::Lent(list) => {
+                // Handed on from place to place: small machines have no room for a fast way to move many bytes.
+                let mut displaced = element;
+                if list.is_full() {
+                    return Err(ListFull);
+                }
+                for place in list.iter_mut().skip(at) {
+                    core::mem::swap(place, &mut displaced);
+                }
+                list.push(displaced).map_err(|_| ListFull)
+            }
             #[cfg(feature = "alloc")]
             Self::Owned(list) => {
                 make_room(list);
@@ -83,16 +93,35 @@ impl<T: Copy> List<'_, T> {
         }
     }
 
-    pub(crate) fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
+    #[inline(never)]
+    pub(crate) fn retain(&mut self, keep: &mut dyn FnMut(&T) -> bool) {
         match self {
-            Self::Lent(list) => list.retain(keep),
+            Self::Lent(list) => {
+                let mut kept = 0;
+                for at in 0..list.len() {
+                    let Some((front, [element, ..])) = list.split_at_mut_checked(at) else {
+                        break;
+                    };
+                    if keep(element) {
+                        if let Some(place) = front.get_mut(kept) {
+                            core::mem::swap(place, element);
+                        }
+                        kept += 1;
+                    }
+                }
+                list.truncate(kept);
+            }
             #[cfg(feature = "alloc")]
             Self::Owned(list) => list.retain(keep),
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.retain(|_| false);
+        match self {
+            Self::Lent(list) => list.clear(),
+            #[cfg(feature = "alloc")]
+            Self::Owned(list) => list.clear(),
+        }
     }
 }
 

@@ -44,12 +44,23 @@ impl Geometry {
     /// # Errors
     /// As [`Geometry::with_write_unit`].
     pub const fn new(segment_len: u32) -> Result<Self, GeometryError> {
+        Self::from_parts(segment_len, 1, 1, 1, Some(0))
+    }
+
+    /// All of it at once, judged.
+    pub(crate) const fn from_parts(
+        segment_len: u32,
+        write_unit: u16,
+        sync_unit: u32,
+        page_len: u32,
+        erased: Option<u8>,
+    ) -> Result<Self, GeometryError> {
         let geometry = Self {
             segment_len,
-            write_unit: 1,
-            sync_unit: 1,
-            page_len: 1,
-            erased: Some(0),
+            write_unit,
+            sync_unit,
+            page_len,
+            erased,
         };
         geometry.checked()
     }
@@ -61,9 +72,6 @@ impl Geometry {
     /// [`GeometryError::WriteUnit`] unless a power of two in 1..=4096; [`GeometryError::SyncUnit`] where it does not
     /// divide the sync unit; [`GeometryError::SegmentTooSmall`].
     pub const fn with_write_unit(mut self, write_unit: u16) -> Result<Self, GeometryError> {
-        if !write_unit.is_power_of_two() || write_unit > 4096 {
-            return Err(GeometryError::WriteUnit { write_unit });
-        }
         self.write_unit = write_unit;
         if self.page_len < write_unit as u32 {
             self.page_len = write_unit as u32;
@@ -78,14 +86,6 @@ impl Geometry {
     /// [`GeometryError::SyncUnit`] unless 1 or a power of two in 128..=65536 that `write_unit` divides;
     /// [`GeometryError::SegmentTooSmall`].
     pub const fn with_sync_unit(mut self, sync_unit: u32) -> Result<Self, GeometryError> {
-        let possible = sync_unit == 1
-            || (sync_unit.is_power_of_two()
-                && sync_unit >= 128
-                && sync_unit <= 65536
-                && sync_unit >= self.write_unit as u32);
-        if !possible {
-            return Err(GeometryError::SyncUnit { sync_unit });
-        }
         self.sync_unit = sync_unit;
         self.checked()
     }
@@ -108,20 +108,23 @@ impl Geometry {
     /// [`GeometryError::PageLen`] unless the write unit, or a power of two above it and at most an eighth of
     /// the segment; [`GeometryError::SegmentTooSmall`].
     pub const fn with_page_len(mut self, page_len: u32) -> Result<Self, GeometryError> {
-        let possible = page_len == self.write_unit as u32
-            || (page_len.is_power_of_two() && page_len > self.write_unit as u32 && page_len <= self.segment_len / 8);
-        if !possible {
-            return Err(GeometryError::PageLen { page_len });
-        }
         self.page_len = page_len;
         self.checked()
     }
 
     const fn checked(self) -> Result<Self, GeometryError> {
-        if self.sync_unit > 1 && self.sync_unit < self.write_unit as u32 {
-            return Err(GeometryError::SyncUnit {
-                sync_unit: self.sync_unit,
-            });
+        let (write_unit, sync_unit, page_len) = (self.write_unit, self.sync_unit, self.page_len);
+        if !write_unit.is_power_of_two() || write_unit > 4096 {
+            return Err(GeometryError::WriteUnit { write_unit });
+        }
+        let writable = sync_unit.is_power_of_two() && sync_unit >= 128 && sync_unit <= 65536;
+        if sync_unit != 1 && (!writable || sync_unit < write_unit as u32) {
+            return Err(GeometryError::SyncUnit { sync_unit });
+        }
+        let programmable =
+            page_len.is_power_of_two() && page_len > write_unit as u32 && page_len <= self.segment_len / 8;
+        if page_len != write_unit as u32 && !programmable {
+            return Err(GeometryError::PageLen { page_len });
         }
         let min = layout::min_segment_len(self.write_unit, self.sync_unit);
         if self.segment_len < min {
@@ -136,13 +139,8 @@ impl Geometry {
                 max: layout::MAX_SEGMENT_LEN,
             });
         }
-        let step = if self.sync_unit > self.write_unit as u32 {
-            self.sync_unit
-        } else {
-            self.write_unit as u32
-        };
-        let step = if step < 8 { 8 } else { step };
-        if !self.segment_len.is_multiple_of(step) {
+        let step = layout::align_up(8, if sync_unit > 1 { sync_unit } else { write_unit as u32 });
+        if self.segment_len & (step - 1) != 0 {
             return Err(GeometryError::Unaligned {
                 segment_len: self.segment_len,
                 step,

@@ -126,7 +126,7 @@ impl<'w> Voids<'w> {
             return true;
         }
         let (mut index, gone) = (0, merge.at + 1..merge.at + merge.swallowed);
-        self.list.retain(|_| {
+        self.list.retain(&mut |_| {
             let keep = !gone.contains(&index);
             index += 1;
             keep
@@ -199,7 +199,7 @@ impl<'w> Voids<'w> {
 
     /// Forgets ranges that end before `oldest`: no retained segment can hold their records.
     pub(crate) fn forget_before(&mut self, oldest: u64) {
-        self.list.retain(|void| void.to >= oldest);
+        self.list.retain(&mut |void| void.to >= oldest);
     }
 }
 

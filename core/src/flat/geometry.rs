@@ -177,7 +177,9 @@ impl FlatGeometry {
         if slots < MIN_SLOTS {
             return Err(FlatGeometryError::TooFewSlots { slots, min: MIN_SLOTS });
         }
-        match segment(device, slot_len - copy_len) {
+        let segment_len = slot_len - copy_len;
+        let erased = device.erased();
+        match Geometry::from_parts(segment_len, write_unit, device.sync_unit, device.page_len, erased) {
             Ok(segment) => Ok(Self {
                 segment,
                 slot_len,
@@ -218,27 +220,6 @@ impl FlatGeometry {
     pub(super) const fn frames_start(&self) -> u32 {
         Layout::new(self.segment).frames_start()
     }
-}
-
-/// `?` is not for const functions.
-const fn segment(device: DeviceGeometry, segment_len: u32) -> Result<Geometry, GeometryError> {
-    let geometry = match Geometry::new(segment_len) {
-        Ok(geometry) => geometry,
-        Err(error) => return Err(error),
-    };
-    let geometry = match geometry.with_write_unit(device.write_unit) {
-        Ok(geometry) => geometry,
-        Err(error) => return Err(error),
-    };
-    let geometry = match geometry.with_sync_unit(device.sync_unit) {
-        Ok(geometry) => geometry,
-        Err(error) => return Err(error),
-    };
-    let geometry = match geometry.with_page_len(device.page_len) {
-        Ok(geometry) => geometry,
-        Err(error) => return Err(error),
-    };
-    geometry.with_erased(device.erased())
 }
 
 /// Why a device cannot be cut like that. Lengths are in bytes.

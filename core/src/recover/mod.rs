@@ -443,7 +443,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
         }
         let closed = self.is_closed();
         let (active, aside, spares) = (&self.region.active, &self.region.aside, &self.region.spares);
-        self.region.segments.retain(|segment| {
+        self.region.segments.retain(&mut |segment| {
             let id = segment.segment();
             let kept = id == active.id || Some(id) == aside.abandoned;
             !kept && spares.iter().flatten().all(|spare| spare.id() != id)
@@ -505,7 +505,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
             }
             Phase::Remove => {
                 if let Some(gone) = self.leftover().copied() {
-                    self.region.segments.retain(|segment| *segment != gone);
+                    self.region.segments.retain(&mut |segment| *segment != gone);
                     self.region.aside.opened.removed_segments += 1;
                 }
                 self.after_settle()

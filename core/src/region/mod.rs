@@ -350,7 +350,7 @@ impl<'w> Region<'w> {
     /// A segment is gone.
     pub(crate) fn removed(&mut self, id: SegmentId) {
         self.segments
-            .retain(|segment| segment.id != id.0 || segment.is_listed());
+            .retain(&mut |segment| segment.id != id.0 || segment.is_listed());
         if self.aside.abandoned == Some(id) {
             self.aside.abandoned = None;
         }

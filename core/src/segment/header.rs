@@ -148,12 +148,14 @@ impl Header {
             NOT_ERASED => None,
             value => Some(u8::try_from(value).map_err(|_| HeaderError::Reserved)?),
         };
-        let geometry = Geometry::new(word(field::SEGMENT_LEN))
-            .and_then(|geometry| geometry.with_write_unit(half(field::WRITE_UNIT)))
-            .and_then(|geometry| geometry.with_sync_unit(word(field::SYNC_UNIT)))
-            .and_then(|geometry| geometry.with_page_len(word(field::PAGE_LEN)))
-            .and_then(|geometry| geometry.with_erased(erased))
-            .map_err(HeaderError::Geometry)?;
+        let geometry = Geometry::from_parts(
+            word(field::SEGMENT_LEN),
+            half(field::WRITE_UNIT),
+            word(field::SYNC_UNIT),
+            word(field::PAGE_LEN),
+            erased,
+        )
+        .map_err(HeaderError::Geometry)?;
         Ok(Self {
             geometry,
             region: long(field::REGION),
