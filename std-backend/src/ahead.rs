@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use walstone_core::{Log, Mark, SegmentId, Storage};
 
-use crate::region::Shared;
+use crate::shared::Shared;
 use crate::store::Store;
 
 /// The least and the most space that is claimed ahead, where the segment is long enough.

@@ -38,6 +38,8 @@ pub(crate) struct Group {
     arrived: AtomicU64,
     syncs: AtomicU64,
     yields: AtomicU64,
+    /// As in `State::progress`, for who must not wait for the lock.
+    durable_through: AtomicU64,
 }
 
 struct State {
@@ -69,6 +71,7 @@ impl Group {
             arrived: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             yields: AtomicU64::new(0),
+            durable_through: AtomicU64::new(progress.through),
         }
     }
 
@@ -86,8 +89,9 @@ impl Group {
         self.yields.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn progress(&self) -> Progress {
-        self.state().progress
+    /// The last sequence known durable.
+    pub(crate) fn durable_through(&self) -> u64 {
+        self.durable_through.load(Ordering::Acquire)
     }
 
     /// Whether `mark` is durable; the failure if it never will be.
@@ -179,6 +183,11 @@ impl Group {
         self.finish(state);
     }
 
+    /// As [`Group::fail`], without telling anybody: they are told by the call that comes soon.
+    pub(crate) fn doom(&self, error: Error) {
+        self.state().failed.get_or_insert(error);
+    }
+
     /// Nothing that is not durable yet ever will be.
     pub(crate) fn fail(&self, error: Error) {
         let mut state = self.state();
@@ -203,6 +212,7 @@ impl Group {
     }
 
     fn finish(&self, mut state: MutexGuard<'_, State>) {
+        self.durable_through.store(state.progress.through, Ordering::Release);
         let mut told = Vec::new();
         let mut at = 0;
         while let Some((mark, _)) = state.notify.get(at) {
@@ -279,7 +289,7 @@ impl Notify {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
-            .field("progress", &self.progress())
+            .field("durable_through", &self.durable_through())
             .finish_non_exhaustive()
     }
 }

@@ -51,6 +51,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used))]
 
 mod ahead;
+mod background;
 mod checksum;
 mod error;
 #[doc(hidden)]
@@ -61,6 +62,7 @@ mod readers;
 mod region;
 #[doc(hidden)]
 pub mod seam;
+mod shared;
 mod stats;
 mod store;
 mod sync;

@@ -78,6 +78,11 @@ impl Readers {
         (state.waiting.clone(), state.views.len())
     }
 
+    /// Whether a view may read this segment.
+    pub(crate) fn may_read(&self, id: SegmentId) -> bool {
+        is_read(&self.state().views, id)
+    }
+
     /// Whether removal of a segment must wait; it is remembered then. Else no view that reads it begins any more.
     pub(crate) fn defer(&self, id: SegmentId) -> bool {
         let mut state = self.state();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use walstone_core::{Entry, SegmentId, Storage, TableRange};
 
 use crate::error::{Error, Result};
-use crate::region::Shared;
+use crate::shared::Shared;
 use crate::view::View;
 
 /// What a log is made of.
@@ -123,8 +123,8 @@ pub(crate) fn of_region(shared: &Arc<Shared>) -> Result<RegionStats> {
         region: shared.id,
         segment_len: shared.files.geometry().segment_len(),
         segments,
-        last_sequence: shared.facts().last.load(Ordering::Acquire),
-        durable_through: shared.group.progress().through,
+        last_sequence: shared.last_sequence(),
+        durable_through: shared.group.durable_through(),
         deleted_ranges: snapshot.voids().len(),
         appends: shared.appends.load(Ordering::Relaxed),
         syncs: shared.group.syncs(),

@@ -60,6 +60,9 @@ impl Ticket {
         let Some(mark) = self.mark else {
             return Some(Ok(self.appended));
         };
+        if let Err(forked) = self.region.shared.check_process() {
+            return Some(Err(forked));
+        }
         let resolved = self.region.shared.group.check(mark)?;
         Some(resolved.map(|()| self.appended))
     }
@@ -72,6 +75,9 @@ impl Ticket {
         let Some(mark) = self.mark else {
             return tell(Ok(appended));
         };
+        if let Err(forked) = self.region.shared.check_process() {
+            return tell(Err(forked));
+        }
         let region = self.region.clone();
         let callback = Notify::Callback(Box::new(move |result: Result<()>| {
             tell(result.map(|()| appended));

@@ -12,14 +12,14 @@ use walstone_core::{
 
 use crate::error::{Error, Result};
 use crate::files::MapStorage;
-use crate::region::{Facts, Shared};
+use crate::shared::{Facts, Shared};
 
 type Pin = <MapStorage as SharedStorage>::Pin;
 
 /// A region as it was when the view was made. Stays valid through appends, deletions, rotation, reclaim and close.
 ///
 /// A segment is pinned when it is first read, and stays pinned until the view is dropped. Segments that were
-/// reclaimed meanwhile give their space back then.
+/// reclaimed meanwhile give their space back then. In a forked child only what is pinned can be read.
 pub struct View {
     shared: Arc<Shared>,
     facts: Arc<Facts>,
@@ -78,12 +78,14 @@ impl View {
         if let Some(pin) = slot.get() {
             return Ok(pin);
         }
+        self.shared.check_process()?;
         let end = if at + 1 == self.pins.len() {
             self.end
         } else {
             segment.end
         };
         let pin = self.shared.files.pin(segment.id, 0, end)?;
+        self.shared.check_segment(segment.id, &pin)?;
         Ok(slot.get_or_init(|| pin))
     }
 
@@ -184,6 +186,9 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
+        if self.shared.is_forked() {
+            return;
+        }
         for id in self.shared.readers.end(self.number) {
             // Where this fails the next open removes it.
             let _ = self.shared.files.clone().remove(id);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use walstone_core::segment::header::Header;
 use walstone_core::segment::layout::MAX_SEGMENT_LEN;
@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::files::{Cause, FileError, MapStorage, Root, is_version_0};
 use crate::options::Options;
 use crate::readers::Readers;
-use crate::region::{Region, Shared};
+use crate::region::Region;
+use crate::shared::Shared;
 use crate::stats::{self, Stats};
 use crate::store::Store;
 use crate::worker::{Lifeline, Worker};
@@ -47,8 +48,18 @@ enum Slot {
     Open(Arc<Shared>),
     /// It could not be opened. The others could.
     Failed(Error),
-    /// It was closed on its own.
-    Closed,
+    /// It was closed on its own. Views of it may live on, and be waited for by the next opening.
+    Closed(Weak<Readers>),
+}
+
+impl Slot {
+    fn readers(&self) -> Weak<Readers> {
+        match self {
+            Self::Open(shared) => Arc::downgrade(&shared.readers),
+            Self::Failed(_) => Weak::new(),
+            Self::Closed(readers) => readers.clone(),
+        }
+    }
 }
 
 /// What opening a log found.
@@ -107,10 +118,11 @@ impl Wal {
                 }
             }
         }
-        let worker = Arc::new(Worker::default());
+        let worker = Arc::new(Worker::new(root.process()));
         let mut open = BTreeMap::new();
         for id in listing.regions {
-            let opened = open_region(&root, &options, &worker, id, read_only, &mut report.foreign);
+            let readers = Arc::default();
+            let opened = open_region(&root, &options, &worker, id, read_only, &readers, &mut report.foreign);
             let slot = match opened {
                 Ok(shared) => {
                     report.regions.push(shared.report);
@@ -176,24 +188,29 @@ impl Wal {
         self.inner.root.path()
     }
 
-    /// The regions there are, by number, those that could not be opened included.
+    /// The regions there are, by number, those that could not be opened included. None for a forked child.
     #[must_use]
     pub fn regions(&self) -> Vec<u64> {
+        if self.inner.is_forked() {
+            return Vec::new();
+        }
         self.inner.regions().open.keys().copied().collect()
     }
 
     /// A handle on a region that exists. One that [`Wal::close_region`] closed is opened again.
     ///
     /// # Errors
-    /// [`Error::NoRegion`]; [`Error::Closed`]; why the region could not be opened.
+    /// [`Error::NoRegion`]; [`Error::Closed`]; [`Error::Forked`]; why the region could not be opened.
     pub fn region(&self, region: u64) -> Result<Region> {
         let mut regions = self.inner.writable_or_open()?;
         let slot = regions.open.get(&region).cloned();
         match slot {
             Some(Slot::Open(shared)) if !shared.is_closed() => Ok(self.inner.handle(shared)),
             Some(Slot::Failed(error)) => Err(error),
-            Some(Slot::Open(_) | Slot::Closed) => {
-                let shared = Arc::new(self.inner.open_region(region)?);
+            Some(slot @ (Slot::Open(_) | Slot::Closed(_))) => {
+                // Views of it may live, whose segments the new opening must not take away.
+                let readers = slot.readers().upgrade().unwrap_or_default();
+                let shared = Arc::new(self.inner.open_region(region, &readers)?);
                 regions.open.insert(region, Slot::Open(Arc::clone(&shared)));
                 Ok(self.inner.handle(shared))
             }
@@ -239,13 +256,12 @@ impl Wal {
     pub fn close_region(&self, region: u64) -> Result<()> {
         let mut regions = self.inner.writable_or_open()?;
         match regions.open.get(&region).cloned() {
-            Some(Slot::Open(shared)) => {
-                regions.open.insert(region, Slot::Closed);
-                shared.close()
-            }
-            Some(_) => {
-                regions.open.insert(region, Slot::Closed);
-                Ok(())
+            Some(slot) => {
+                regions.open.insert(region, Slot::Closed(slot.readers()));
+                match slot {
+                    Slot::Open(shared) => shared.close(),
+                    Slot::Failed(_) | Slot::Closed(_) => Ok(()),
+                }
             }
             None => Err(Error::NoRegion { region }),
         }
@@ -267,7 +283,7 @@ impl Wal {
             // Closed without a word: what it holds is not wanted any more.
             shared.abandon();
         }
-        regions.open.insert(region, Slot::Closed);
+        regions.open.insert(region, Slot::Closed(Weak::new()));
         self.inner.root.remove_region_dir(region)?;
         regions.open.remove(&region);
         Ok(())
@@ -277,8 +293,9 @@ impl Wal {
     /// error among [`Stats::failed`], and the others are told of.
     ///
     /// # Errors
-    /// None today.
+    /// [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats> {
+        self.inner.check_process()?;
         let slots: Vec<_> = self.inner.regions().open.clone().into_iter().collect();
         let mut all = Stats {
             open_segments: self.inner.root.cached_segment_count(),
@@ -291,7 +308,7 @@ impl Wal {
                     Err(error) => all.failed.push((id, error)),
                 },
                 Slot::Failed(error) => all.failed.push((id, error)),
-                Slot::Closed => all.failed.push((id, Error::Closed)),
+                Slot::Closed(_) => all.failed.push((id, Error::Closed)),
             }
         }
         Ok(all)
@@ -309,6 +326,7 @@ impl Wal {
     /// # Errors
     /// The first failure; the rest is closed even so.
     pub fn close(&self) -> Result<()> {
+        self.inner.check_process()?;
         let open = {
             let mut regions = self.inner.regions();
             if regions.closed {
@@ -337,7 +355,17 @@ impl Inner {
         self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_forked(&self) -> bool {
+        !self.root.process().is_here()
+    }
+
+    /// In a fork nobody may wait for locks that a thread of the parent held.
+    fn check_process(&self) -> Result<()> {
+        if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
+    }
+
     fn writable_or_open(&self) -> Result<MutexGuard<'_, Regions>> {
+        self.check_process()?;
         let regions = self.regions();
         if regions.closed {
             Err(Error::Closed)
@@ -360,7 +388,7 @@ impl Inner {
         }
     }
 
-    fn open_region(&self, region: u64) -> Result<Shared> {
+    fn open_region(&self, region: u64, readers: &Arc<Readers>) -> Result<Shared> {
         let foreign = &mut Vec::new();
         open_region(
             &self.root,
@@ -368,6 +396,7 @@ impl Inner {
             &self.lifeline.0,
             region,
             self.read_only,
+            readers,
             foreign,
         )
     }
@@ -383,7 +412,15 @@ impl Inner {
                 .map_err(|error| Error::of_region(region, error))?;
             Ok::<_, Error>((log, files))
         })?;
-        Ok(Shared::new(region, log, files, readers, options, &self.lifeline.0))
+        Ok(Shared::new(
+            region,
+            log,
+            files,
+            readers,
+            options,
+            &self.lifeline.0,
+            false,
+        ))
     }
 }
 
@@ -415,6 +452,7 @@ fn open_region(
     worker: &Arc<Worker>,
     region: u64,
     read_only: bool,
+    readers: &Arc<Readers>,
     foreign: &mut Vec<PathBuf>,
 ) -> Result<Shared> {
     let mut look = 0;
@@ -422,7 +460,7 @@ fn open_region(
     loop {
         look += 1;
         foreign.truncate(known);
-        match try_open_region(root, options, worker, region, read_only, foreign) {
+        match try_open_region(root, options, worker, region, read_only, readers, foreign) {
             Err(Error::Corrupt { .. } | Error::Storage(_)) if read_only && look < LOOKS => {
                 // Beside a busy writer a segment may go between the listing and the look.
                 std::thread::sleep(std::time::Duration::from_micros(100 * look));
@@ -438,6 +476,7 @@ fn try_open_region(
     worker: &Arc<Worker>,
     region: u64,
     read_only: bool,
+    readers: &Arc<Readers>,
     foreign: &mut Vec<PathBuf>,
 ) -> Result<Shared> {
     let mut listing = root.list_region(region)?;
@@ -457,8 +496,7 @@ fn try_open_region(
         .unwrap_or(options.segment_len);
     let segment_len = stored.map_or(asked, |stored| stored.segment_len());
     let files = root.region(region, segment_len)?;
-    let readers = Arc::new(Readers::default());
-    let store = Store::new(files.clone(), Arc::clone(&readers));
+    let store = Store::new(files.clone(), Arc::clone(readers));
     let engine = engine_options(options, region);
     let log = if read_only {
         Log::open_read_only(store, Capacity::heap(0), engine)
@@ -479,7 +517,8 @@ fn try_open_region(
     })?;
     // Else each region that is not used keeps a map, whatever the cache limit says.
     log.storage_mut().end_reading();
-    Ok(Shared::new(region, log, files, readers, options, worker))
+    let readers = Arc::clone(readers);
+    Ok(Shared::new(region, log, files, readers, options, worker, read_only))
 }
 
 /// The geometry that the region was made with, as the first header that verifies says; where none does, one with the

@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::region::Shared;
+use crate::seam::ForkMark;
+use crate::shared::Shared;
 
 /// Something to do beside the appenders.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(crate) enum Job {
 }
 
 /// The thread, started with the first job.
-#[derive(Default)]
 pub(crate) struct Worker {
+    process: Arc<ForkMark>,
     state: Mutex<State>,
     pushed: Condvar,
     /// One looks at the watched regions at a time: who looks beside another would find none.
@@ -38,8 +38,7 @@ struct State {
     watched: Vec<Weak<Shared>>,
     /// Regions are watched that the thread has not looked at yet.
     unseen: bool,
-    /// The thread, and the process that it is one of.
-    thread: Option<(JoinHandle<()>, u32)>,
+    thread: Option<JoinHandle<()>>,
     stopped: bool,
 }
 
@@ -54,6 +53,15 @@ impl Drop for Lifeline {
 }
 
 impl Worker {
+    pub(crate) fn new(process: &Arc<ForkMark>) -> Self {
+        Self {
+            process: Arc::clone(process),
+            state: Mutex::default(),
+            pushed: Condvar::new(),
+            looking: Mutex::new(()),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,8 +83,7 @@ impl Worker {
             let worker = Arc::clone(self);
             let thread = thread::Builder::new().name("walstone".into());
             // Without a thread, tickets are still resolved by whoever waits or syncs.
-            let thread = thread.spawn(move || worker.work()).ok();
-            state.thread = thread.map(|thread| (thread, process::id()));
+            state.thread = thread.spawn(move || worker.work()).ok();
         }
         drop(state);
         self.pushed.notify_one();
@@ -90,6 +97,9 @@ impl Worker {
 
     /// Syncs the regions whose interval has passed.
     pub(crate) fn tick(&self) {
+        if !self.process.is_here() {
+            return;
+        }
         if self.look().is_some() {
             // The thread may have looked while the regions were here.
             self.state().unseen = true;
@@ -144,8 +154,11 @@ impl Worker {
         }
     }
 
-    /// Ends the thread and waits for it.
+    /// Ends the thread and waits for it. A forked child has the handle but not the thread, nor whoever held the locks.
     pub(crate) fn stop(&self) {
+        if !self.process.is_here() {
+            return;
+        }
         let thread = {
             let mut state = self.state();
             state.stopped = true;
@@ -153,9 +166,7 @@ impl Worker {
             state.thread.take()
         };
         self.pushed.notify_all();
-        // A forked child has the handle but not the thread.
-        if let Some((thread, process)) = thread
-            && process == process::id()
+        if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
         {
             // It holds no lock that a panic in it could have left.

@@ -1,6 +1,7 @@
 //! The lock of a root: one writing opening, in this process or any other.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{Cause, Doing, FileError};
@@ -16,7 +17,7 @@ use crate::seam::{File, ForkMark, Seam};
 pub struct RootLock {
     seam: Seam,
     file: File,
-    mark: ForkMark,
+    process: Arc<ForkMark>,
     released: AtomicBool,
 }
 
@@ -35,7 +36,7 @@ impl RootLock {
         Ok(Self {
             seam: seam.clone(),
             file,
-            mark: ForkMark::new(),
+            process: Arc::default(),
             released: AtomicBool::new(false),
         })
     }
@@ -44,7 +45,12 @@ impl RootLock {
     #[must_use]
     #[inline]
     pub fn owned_by_this_process(&self) -> bool {
-        self.mark.is_here() && !self.is_released()
+        self.process.is_here() && !self.is_released()
+    }
+
+    /// Tells the process that took the lock from its forks.
+    pub(crate) fn process(&self) -> &Arc<ForkMark> {
+        &self.process
     }
 
     /// Gives the lock up while handles that read go on living. Nothing may be written from then on.
@@ -52,7 +58,7 @@ impl RootLock {
     /// Unlocks instead of leaving it to the closing of the file: a child that was forked just now, on its way
     /// to another program, still shares the opening, and the next opener here would find it locked.
     pub fn release(&self) {
-        if self.mark.is_here() && !self.released.swap(true, Ordering::AcqRel) {
+        if self.process.is_here() && !self.released.swap(true, Ordering::AcqRel) {
             let _ = self.seam.unlock(&self.file);
         }
     }

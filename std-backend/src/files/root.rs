@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use walstone_core::segment::header::MAGIC;
 use walstone_core::{Geometry, SegmentId};
 
 use super::cache::Cache;
@@ -13,7 +14,7 @@ use super::lock::RootLock;
 use super::names::{self, InRegion, InRoot};
 use super::segment::Ground;
 use super::storage::{MapStorage, RegionFiles, RegionListing, list_region};
-use crate::seam::Seam;
+use crate::seam::{ForkMark, Seam};
 
 /// An open root. Clones are the same one; the lock goes with the last of them and of its storages.
 #[derive(Clone, Debug)]
@@ -65,9 +66,16 @@ impl Root {
 
     fn new(seam: Seam, path: &Path, lock: Option<RootLock>, max_open_segments: usize) -> Self {
         let cache = Cache::new(max_open_segments);
+        let process = lock.as_ref().map(|lock| Arc::clone(lock.process())).unwrap_or_default();
+        let ground = Ground {
+            seam,
+            process,
+            lock,
+            cache,
+        };
         Self {
             path: path.into(),
-            ground: Arc::new(Ground { seam, lock, cache }),
+            ground: Arc::new(ground),
             regions: Arc::default(),
         }
     }
@@ -88,6 +96,11 @@ impl Root {
     #[must_use]
     pub fn owned_by_this_process(&self) -> bool {
         self.ground.lock.as_ref().is_some_and(RootLock::owned_by_this_process)
+    }
+
+    /// Tells the process that opened the root from its forks.
+    pub(crate) fn process(&self) -> &Arc<ForkMark> {
+        &self.ground.process
     }
 
     /// Gives the lock up: nothing can be changed through this root any more, what it lent stays valid.
@@ -311,8 +324,8 @@ impl Root {
 
 /// Whether a directory is the root of a HoraeDB log, version 0, which this log does not write.
 ///
-/// The first segment file met decides: version 0's final layout has the same names as ours. A directory that is
-/// not there is no such root.
+/// The first segment file whose start can be told decides: version 0's final layout has the same names as ours, and
+/// one damaged file says nothing about the others. A directory that is not there is no such root.
 ///
 /// # Errors
 /// [`Cause::Io`], [`Cause::TwoNames`].
@@ -346,7 +359,7 @@ pub fn is_version_0(seam: &Seam, root: &Path) -> Result<bool, FileError> {
             if read == start.len() && start == *VERSION_0 {
                 return Ok(true);
             }
-            if of_ours && start != [0; VERSION_0.len()] {
+            if of_ours && start.starts_with(&MAGIC) {
                 return Ok(false);
             }
         }

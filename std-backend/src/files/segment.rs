@@ -13,18 +13,26 @@ use super::cache::Cache;
 use super::error::{Cause, Doing, FileError};
 use super::lock::RootLock;
 use super::names;
-use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, Lending, Map, Pin, Seam, StoreError};
+use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, ForkMark, Lending, Map, Pin, Seam, StoreError};
 
 /// What all regions of a root share.
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) seam: Seam,
+    pub(crate) process: Arc<ForkMark>,
     /// None where the root was opened for reading only.
     pub(crate) lock: Option<RootLock>,
     pub(crate) cache: Cache,
 }
 
 impl Ground {
+    /// Whether this is the process that opened the root, and not a fork of it: in a fork, locks may be held by threads
+    /// that are not there.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.process.is_here()
+    }
+
     /// Whether this process may change the root.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<(), Cause> {
@@ -89,6 +97,8 @@ pub(crate) struct State {
     pub(crate) bytes: Lending,
     /// Not all of this file is known durable: the file stays open.
     dirty: bool,
+    /// Counts failed syncs: each puts in doubt what a claim has filled meanwhile.
+    failed_syncs: u32,
     /// Counts changes, so that a sync knows whether it covers the last one.
     changes: u64,
     /// Nothing is stored below this any more that was not stored already.
@@ -123,6 +133,7 @@ impl SegmentFile {
                 file: None,
                 bytes: Lending::resumed(gate, known.lent),
                 dirty: false,
+                failed_syncs: 0,
                 changes: 0,
                 stored_end: known.lent,
                 step: 0,
@@ -354,13 +365,19 @@ impl SegmentFile {
         if end <= self.claimed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let (file, map, step) = {
+        let (file, map, step, failed_syncs, from) = {
             let state = self.opened(ground, Doing::Claim)?;
             let map = state.bytes.map().cloned();
-            (self.file(&state, Doing::Claim)?, map, state.step)
+            let from = self.claimed.load(Ordering::Relaxed);
+            (
+                self.file(&state, Doing::Claim)?,
+                map,
+                state.step,
+                state.failed_syncs,
+                from,
+            )
         };
         let tells_holes = self.tells_holes(ground, &file, Doing::Claim)?;
-        let from = self.claimed.load(Ordering::Relaxed);
         let least = round_up(end).min(self.len);
         let Ahead { end: ahead, step } = if further {
             Ahead::decide(from, end, step, self.len)
@@ -385,8 +402,7 @@ impl SegmentFile {
         let mut state = self.lock();
         let to = filled.map_err(self.io(Doing::Claim))?;
         state.step = step;
-        // A sync that failed meanwhile has put all in doubt again.
-        if self.claimed.load(Ordering::Relaxed) == from {
+        if state.failed_syncs == failed_syncs {
             self.claimed.store(to, Ordering::Release);
         }
         Ok(())
@@ -467,6 +483,7 @@ impl SegmentFile {
             Err(error) => {
                 // The kernel may have dropped pages, blocks ahead included.
                 self.claimed.store(0, Ordering::Release);
+                state.failed_syncs += 1;
                 Err(self.error(doing, Cause::Io(error)))
             }
         }

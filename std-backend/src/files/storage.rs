@@ -147,7 +147,7 @@ impl MapStorage {
     /// Whether this process is a fork of the one that opened the root. Costs one load.
     #[must_use]
     pub fn is_forked(&self) -> bool {
-        matches!(self.region.ground.check_writable(), Err(Cause::Forked))
+        self.region.ground.is_forked()
     }
 
     /// Whether this is the handle that appends; it becomes that now if no other handle is.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use walstone::files::{Cause, FileError, Root};
-use walstone::seam::{Call, Observer, Seam};
+use walstone::seam::{Call, Observer, Seam, Verdict};
 use walstone_core::SegmentId;
 use walstone_core::{Fault, Found, Storage, StorageError};
 
-use crate::observers::{Breaker, Recorder, Step, Trouble};
+use crate::observers::{Breaker, Gate, Recorder, Step, Trouble};
 use crate::{Bench, HEADER, REGION, SEGMENT_LEN, append, listed, mark, read};
 
 const EINTR: i32 = 4;
@@ -321,4 +321,40 @@ impl Observer for LastBroken {
         }
         result
     }
+}
+
+/// Holds one call and breaks others.
+struct HoldAndBreak(Gate, Breaker);
+
+impl Observer for HoldAndBreak {
+    fn before(&self, call: &Call<'_>) -> std::io::Result<Verdict> {
+        self.0.before(call)?;
+        self.1.before(call)
+    }
+}
+
+/// The first claim of a segment begins where nothing is known to be claimed, which is also what a failed sync leaves: a
+/// claim that was under way meanwhile said that its blocks are there.
+#[test]
+fn a_sync_that_fails_during_a_claim_leaves_nothing_claimed() {
+    let observer = Arc::new(HoldAndBreak(
+        Gate::new(|call| matches!(call, Call::Write { .. })),
+        Breaker::every(|call| matches!(call, Call::SyncFile { .. })),
+    ));
+    let bench = Bench::with(Seam::observed(observer.clone()), 4);
+    let mut storage = bench.open();
+    let mut claimer = storage.clone();
+    observer.0.during(
+        || claimer.claim(SegmentId(1), 10_000).unwrap(),
+        || {
+            observer.1.arm(Some(Trouble::Errno(EIO)));
+            storage.sync(mark(1, 64)).unwrap_err();
+            observer.1.arm(None);
+        },
+    );
+    let refused = storage.write(SegmentId(1), 64, &[b"x"]).unwrap_err();
+    assert!(
+        matches!(refused.cause(), Cause::Unclaimed { claimed: 0, .. }),
+        "{refused}"
+    );
 }

@@ -193,6 +193,11 @@ fn version_0_is_recognised_by_what_is_in_it() {
     check(&[("1/seg_0", magic)], true);
     check(&[("1/segment_0.wal", magic)], true);
     check(&[("0/notes", b"x"), ("1/seg_12", magic)], true);
+    // One damaged file, and the whole root was taken for a new one.
+    check(&[("1/seg_0", b"something else"), ("1/seg_1", magic)], true);
+    check(&[("1/seg_0", &magic[..10]), ("2/seg_0", magic)], true);
+    check(&[("1/seg_0", &[0; 64]), ("2/seg_0", magic)], true);
+    check(&[("1/seg_0", b"WALSTONE and more"), ("2/seg_0", magic)], false);
     check(&[("1/seg_0", &magic[..10])], false);
     check(&[("1/seg_0", b"something else")], false);
     check(&[("1/other", magic)], false);

@@ -178,3 +178,22 @@ fn a_segment_is_not_given_up_under_a_sync() {
     assert_eq!(region.poisoned(), None);
     assert_eq!(scan(&region), []);
 }
+
+/// Who waits when a close fails is told of the failure: that the region is closed was nobody's question.
+#[test]
+fn a_failed_close_tells_who_waits_why() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    region.append(1, b"durable").unwrap();
+    root.watch.wait_quiet();
+    let mut batch = Batch::new();
+    batch.push(1, b"doomed");
+    let ticket = region.submit(&batch, Durability::Durable).unwrap();
+    root.watch.fail_syncs("/7/seg_");
+    let closed = wal.close_region(7);
+    assert!(matches!(closed, Err(Error::Storage(_))), "{closed:?}");
+    let waited = ticket.wait();
+    assert!(matches!(waited, Err(Error::Storage(_))), "{waited:?}");
+    assert!(matches!(region.sync(), Err(Error::Closed)));
+}

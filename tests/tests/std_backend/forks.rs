@@ -1,4 +1,4 @@
-//! A forked child has the parent's handles: they refuse to write, and to end.
+//! A forked child has the parent's handles: they refuse whatever could wait for a lock, and they can be dropped.
 
 use std::process::Command;
 
@@ -18,6 +18,5 @@ fn only_the_parent_writes() {
         "{told}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(told.contains("the child was refused"), "{told}");
     assert!(told.contains("the parent went on"), "{told}");
 }

@@ -1,6 +1,6 @@
 //! Opening for reading only, beside a writer or without one.
 
-use walstone::{Batch, Error, Wal};
+use walstone::{Batch, Durability, Error, Wal};
 
 use crate::root::{Root, scan, value};
 
@@ -72,4 +72,39 @@ fn every_opening_beside_a_busy_writer_sees_a_whole_log() {
         }
         assert!(opened > 0);
     });
+}
+
+/// What a reader without the lock recovers is not durable because of that: nothing was settled.
+#[test]
+fn a_reader_calls_durable_what_the_log_itself_knows_to_be() {
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    let durable = || {
+        let read = Wal::open_read_only(root.path(), root.options().build().unwrap()).unwrap();
+        let copy = read.region(7).unwrap();
+        let known = (copy.durable_through(), copy.last_sequence());
+        read.close().unwrap();
+        assert_eq!(copy.durable_through(), known.0);
+        known
+    };
+    assert_eq!(durable(), (0, 0));
+    let mut durable_sequences = Vec::new();
+    for sequence in 1..=40 {
+        region
+            .append_with(1, &value(sequence, 300), Durability::Written)
+            .unwrap();
+        if sequence % 10 == 5 {
+            region.sync().unwrap();
+        }
+        let (known, last) = durable();
+        assert_eq!(last, sequence);
+        // A frame tells of the syncs before it, a segment of those of all older ones.
+        assert!(known < sequence, "{known} of {sequence}");
+        durable_sequences.push(known);
+    }
+    assert!(durable_sequences.is_sorted());
+    assert!(durable_sequences.contains(&5), "{durable_sequences:?}");
+    wal.close().unwrap();
+    assert_eq!(durable(), (40, 40));
 }

@@ -225,3 +225,99 @@ fn a_view_that_gives_up_a_segment_leaves_a_new_region_alone() {
     let wal = root.open();
     assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
 }
+
+/// The views of a region were known to one opening of it: the next one removed segments under a view made before.
+#[test]
+fn a_view_is_waited_for_by_the_next_opening_of_its_region() {
+    let root = Root::new();
+    let (wal, region) = filled(&root);
+    let oldest = root.segments(7)[..3].to_vec();
+    let seen = scan(&region);
+    let unread = region.view().unwrap();
+    // What is reclaimed before, by, and behind the opening.
+    region.delete_up_to(1, 10).unwrap();
+    region.reclaim().unwrap();
+    region.delete_up_to(1, 20).unwrap();
+    wal.close_region(7).unwrap();
+    let again = wal.region(7).unwrap();
+    again.delete_up_to(1, 40).unwrap();
+    again.reclaim().unwrap();
+    assert_eq!(wal.stats().unwrap().regions[0].views, 1);
+    assert_eq!(rows(&unread), seen);
+    assert!(root.segments(7).starts_with(&oldest));
+    drop(unread);
+    assert!(!root.segments(7).iter().any(|id| oldest.contains(id)));
+    assert_eq!(scan(&again), []);
+    again.append(1, b"goes on").unwrap();
+}
+
+/// A view looks for segments by name until it has read them. Once the log is closed the names may be another log's, with
+/// the same ids, and the same length to the byte.
+#[test]
+fn a_view_of_a_closed_log_reads_no_other_log() {
+    let (root, other) = (Root::new(), Root::new());
+    // Closed segments are opened anew.
+    let open = |root: &Root| root.open_with(root.options().max_open_segments(1)).unwrap();
+    let (wal, other_wal) = (open(&root), open(&other));
+    let (region, other_region) = (wal.create_region(7).unwrap(), other_wal.create_region(7).unwrap());
+    for sequence in 1..=40 {
+        region.append(1, &value(sequence, 200)).unwrap();
+        other_region.append(1, &value(100 + sequence, 200)).unwrap();
+    }
+    let seen = scan(&region);
+    let (unread, cut) = (region.view().unwrap(), region.view().unwrap());
+    assert!(cut.get(1, 1).unwrap().is_some());
+    other_wal.close().unwrap();
+    wal.close().unwrap();
+    assert_eq!(rows(&unread), seen, "the files are still there");
+    for id in other.segments(7) {
+        let aside = root.path().join("aside");
+        std::fs::copy(other.segment(7, id), &aside).unwrap();
+        std::fs::rename(aside, root.segment(7, id)).unwrap();
+    }
+    let answers: Vec<_> = cut.scan().map(|record| record.map(row)).collect();
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    assert!(refused > 1, "each segment that was not pinned");
+    let read: Vec<_> = answers.into_iter().flatten().collect();
+    assert!(
+        !read.is_empty() && read.iter().all(|row| seen.contains(row)),
+        "{} rows",
+        read.len()
+    );
+}
+
+/// Panics when a file is about to be removed.
+#[derive(Default)]
+struct PanicAtUnlink(std::sync::atomic::AtomicBool);
+
+impl Observer for PanicAtUnlink {
+    fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
+        let armed = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(!(armed && matches!(call, Call::Unlink { .. })), "as told");
+        Ok(Verdict::Proceed)
+    }
+}
+
+/// An operation that removed segments and did not come to tell so left views waiting for newer facts, for ever.
+#[test]
+fn a_view_begins_after_a_panic_in_the_removal_of_a_segment() {
+    let root = Root::new();
+    let observer = Arc::new(PanicAtUnlink::default());
+    let wal = root.open_with(root.options().observer(observer.clone())).unwrap();
+    let region = wal.create_region(7).unwrap();
+    for sequence in 1..=40 {
+        region.append(1, &value(sequence, 200)).unwrap();
+    }
+    region.delete_up_to(1, 30).unwrap();
+    observer.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    let reclaimed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| region.reclaim()));
+    observer.0.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(reclaimed.is_err());
+    assert_eq!(scan(&region).len(), 10);
+    assert!(matches!(region.append(1, b"x"), Err(Error::Poisoned { .. })));
+    // It can be opened anew.
+    wal.close_region(7).unwrap_err();
+    let region = wal.region(7).unwrap();
+    assert_eq!(scan(&region).len(), 10);
+    region.append(1, b"x").unwrap();
+}
