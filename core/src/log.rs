@@ -258,7 +258,11 @@ impl<'w, S: Storage> Log<'w, S> {
 
     /// Takes in that a write or sync of the host's own failed: the log refuses all further writes.
     pub fn poison(&mut self, cause: PoisonCause) {
-        self.engine.region.poisoned.get_or_insert(cause);
+        let poisoned = &mut self.engine.region.poisoned;
+        // A sync that fails beside appends may make one fail before it is told of here; it was the first even so.
+        if poisoned.is_none() || cause == PoisonCause::Sync {
+            *poisoned = Some(cause);
+        }
     }
 
     /// Removes one segment that a durable manifest omits; false where there is none.
