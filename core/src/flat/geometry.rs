@@ -94,6 +94,12 @@ impl DeviceGeometry {
         self.write_unit
     }
 
+    /// Bytes of a block that a later write may tear as a whole; 1 for none.
+    #[must_use]
+    pub const fn sync_unit(&self) -> u32 {
+        self.sync_unit
+    }
+
     /// Bytes of a block that is erased as a whole; `None`: there is no erase.
     #[must_use]
     pub const fn erase_unit(&self) -> Option<u32> {

@@ -1,127 +1,129 @@
-//! What a loss of power may leave on a chip: steps before the cut are whole, those behind it never were, and the one in
-//! hand is torn.
+//! What a loss of power may leave of the steps since the last sync.
 
-use super::{Chip, Step, Unit};
+use std::fmt;
+use std::ops::ControlFlow;
+
+use super::{Cells, State, Step, Torn, TornErase};
 use crate::images::Random;
+use crate::medium::Limits;
 
-/// How the program of one unit is torn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Torn {
-    /// The first bytes are new.
-    Prefix,
-    /// Some of the bits that were to change have changed.
+/// Which of the pending steps were kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// Those whose bit is set.
     Bits(u64),
-    /// Anything.
-    Noise(u64),
+    /// The first so many.
+    First(usize),
+    /// All but the first so many.
+    Last(usize),
+    /// All but one.
+    Without(usize),
+    /// One.
+    Only(usize),
+    /// Half of them, by this seed.
+    Random(u64),
+    /// One is torn, those before it are kept, and those behind it if `all`.
+    Torn {
+        /// The one.
+        at: usize,
+        /// How.
+        how: usize,
+        /// Whether later ones are kept.
+        all: bool,
+    },
 }
 
-/// How the erase of one block is torn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TornErase {
-    /// The first half is erased.
-    Half,
-    /// Some bits are erased.
-    Bits(u64),
-    /// All but a few bits are.
-    Nearly(u64),
-    /// It reads as erased, and would not last.
-    Weak,
-    /// Nothing shows yet.
-    Untouched,
-}
-
-impl Torn {
-    /// All of them, with this seed.
-    #[must_use]
-    pub const fn all(seed: u64) -> [Self; 3] {
-        [Self::Prefix, Self::Bits(seed), Self::Noise(seed)]
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bits(bits) => write!(f, "kept {bits:#b}"),
+            Self::First(count) => write!(f, "kept the first {count}"),
+            Self::Last(from) => write!(f, "kept from {from} on"),
+            Self::Without(at) => write!(f, "lost {at}"),
+            Self::Only(at) => write!(f, "kept {at} alone"),
+            Self::Random(seed) => write!(f, "kept half, seed {seed}"),
+            Self::Torn { at, how, all } => write!(f, "torn {at} in way {how}, later ones kept: {all}"),
+        }
     }
 }
 
-impl TornErase {
-    /// All of them, with this seed.
-    #[must_use]
-    pub const fn all(seed: u64) -> [Self; 5] {
-        [
-            Self::Half,
-            Self::Bits(seed),
-            Self::Nearly(seed),
-            Self::Weak,
-            Self::Untouched,
-        ]
+impl Kept {
+    fn holds(self, index: usize) -> bool {
+        match self {
+            Self::Bits(bits) => bits >> index & 1 == 1,
+            Self::First(count) => index < count,
+            Self::Last(from) => index >= from,
+            Self::Without(at) => index != at,
+            Self::Only(at) => index == at,
+            Self::Random(seed) => Random::new(seed ^ (index as u64) << 5).below(97).is_multiple_of(2),
+            Self::Torn { at, all, .. } => index < at || (all && index > at),
+        }
     }
 }
 
-impl Chip {
-    /// Does a step whole.
-    pub fn apply(&self, step: &Step) {
-        let mut state = self.state.borrow_mut();
-        let done = match step {
-            Step::Program { offset, bytes } => state.program(*offset, bytes),
-            Step::Erase { offset } => {
-                let block = state.geometry.erase_unit().unwrap_or(0);
-                state.erase(*offset, block)
-            }
-            Step::Sync => state.sync(),
-        };
-        done.expect("a chip that was not told to fail");
-    }
+/// Up to `count` places below `len`, evenly spread.
+fn places(len: usize, count: usize) -> impl Iterator<Item = usize> {
+    let taken = len.min(count);
+    (0..taken).map(move |place| place * len / taken.max(1))
+}
 
-    /// Tears the program of a unit.
-    pub fn tear(&self, offset: u32, new: &[u8], torn: Torn) {
-        let mut state = self.state.borrow_mut();
-        let range = state.range(offset, new.len());
-        let units = state.units(&range);
-        state.units[units].fill(Unit::Torn);
-        let old = &mut state.bytes[range];
-        match torn {
-            Torn::Prefix => {
-                let half = new.len().div_ceil(2);
-                old[..half].copy_from_slice(&new[..half]);
-            }
-            Torn::Bits(seed) => {
-                let mut random = Random::new(seed ^ u64::from(offset));
-                for (old, new) in old.iter_mut().zip(new) {
-                    *old ^= (*old ^ new) & random.below(256) as u8;
+/// How often a step can be torn differently.
+const fn ways(step: &Step) -> usize {
+    match step {
+        Step::Program { .. } => Torn::all(0).len(),
+        Step::Erase { .. } => TornErase::all(0).len(),
+    }
+}
+
+/// All combinations that are looked at.
+fn combinations(pending: &[Step], limits: &Limits) -> Vec<Kept> {
+    let len = pending.len();
+    let mut all = Vec::new();
+    if len <= limits.exhaustive {
+        all.extend((0..1 << len).map(Kept::Bits));
+    } else {
+        all.extend([Kept::First(0), Kept::Last(0)]);
+        for at in places(len, limits.places) {
+            all.extend([Kept::First(at), Kept::Last(at), Kept::Without(at), Kept::Only(at)]);
+        }
+        all.extend((0..limits.random as u64).map(|nth| Kept::Random(limits.seed.wrapping_add(nth))));
+    }
+    if limits.torn {
+        for at in places(len, limits.places) {
+            for how in 0..ways(&pending[at]) {
+                all.push(Kept::Torn { at, how, all: false });
+                if at + 1 < len {
+                    all.push(Kept::Torn { at, how, all: true });
                 }
-            }
-            Torn::Noise(seed) => {
-                let mut random = Random::new(seed ^ u64::from(offset) << 8);
-                old.fill_with(|| random.below(256) as u8);
             }
         }
     }
+    all
+}
 
-    /// Tears the erase of a block.
-    pub fn tear_erase(&self, offset: u32, torn: TornErase) {
-        let mut state = self.state.borrow_mut();
-        let block = state.geometry.erase_unit().unwrap_or(0);
-        let erased = state.geometry.erased().unwrap_or(0);
-        let range = state.range(offset, block as usize);
-        let units = state.units(&range);
-        state.units[units].fill(Unit::Worn);
-        let old = &mut state.bytes[range];
-        match torn {
-            TornErase::Half => {
-                let half = old.len() / 2;
-                old[..half].fill(erased);
-            }
-            TornErase::Bits(seed) => {
-                let mut random = Random::new(seed ^ u64::from(offset));
-                for byte in old {
-                    *byte ^= (*byte ^ erased) & random.below(256) as u8;
+impl State {
+    /// Shows everything that is looked at of what a loss of power may leave now.
+    pub(super) fn survivors(
+        &self,
+        limits: &Limits,
+        visit: &mut dyn FnMut(Cells, Kept) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for kept in combinations(&self.pending, limits) {
+            let mut cells = self.synced.clone();
+            for (index, step) in self.pending.iter().enumerate() {
+                match (kept, step) {
+                    (Kept::Torn { at, how, .. }, Step::Program { offset, bytes }) if at == index => {
+                        cells.tear(*offset, bytes, Torn::all(limits.seed)[how]);
+                    }
+                    (Kept::Torn { at, how, .. }, Step::Erase { offset }) if at == index => {
+                        cells.tear_erase(*offset, TornErase::all(limits.seed)[how]);
+                    }
+                    _ if kept.holds(index) => cells.apply(step),
+                    _ => {}
                 }
             }
-            TornErase::Nearly(seed) => {
-                old.fill(erased);
-                let mut random = Random::new(seed ^ u64::from(offset));
-                for _ in 0..3 {
-                    let at = random.below(old.len());
-                    old[at] ^= 1 << random.below(8);
-                }
-            }
-            TornErase::Weak => old.fill(erased),
-            TornErase::Untouched => {}
+            visit(cells, kept)?;
         }
+        ControlFlow::Continue(())
     }
 }

@@ -1,19 +1,23 @@
 //! A chip in memory: programmed in units, erased in blocks, and strict about it. Writing a unit a second time before
-//! its block was erased whole ends the test. Notes every step, so that what a loss of power may leave can be made from
-//! the notes.
+//! its block was erased whole ends the test. Knows what a loss of power may leave: everything up to the last sync, and
+//! of what came later any part, torn or whole.
 
+mod cells;
 mod cuts;
+mod machine;
 mod nor;
 
 use std::cell::{Ref, RefCell};
 use std::fmt;
-use std::ops::Range;
 use std::rc::Rc;
 
 use walstone_core::flat::{Device, DeviceGeometry};
 use walstone_core::{Fault, StorageError};
 
-pub use cuts::{Torn, TornErase};
+use crate::medium::Phase;
+pub use cells::{Cells, Step, Torn, TornErase};
+pub use cuts::Kept;
+pub use machine::{FlashSetup, setups};
 pub use nor::NorChip;
 
 /// The chip. Clones are the same chip, which outlives the storage on it.
@@ -22,52 +26,35 @@ pub struct Chip {
     state: Rc<RefCell<State>>,
 }
 
-/// What a chip holds.
+/// A chip at one moment.
 #[derive(Clone, Debug)]
 struct State {
     geometry: DeviceGeometry,
     ecc: bool,
-    bytes: Vec<u8>,
-    units: Vec<Unit>,
+    /// What reads show.
+    seen: Cells,
+    /// What the last sync left.
+    synced: Cells,
+    /// What came since.
+    pending: Vec<Step>,
     erase_counts: Vec<u64>,
     counts: Counts,
-    trace: Option<Vec<Step>>,
-    fails_after: Option<u64>,
+    moments: Option<Vec<State>>,
+    plans: Plans,
+    off: bool,
 }
 
-/// What is known of one write unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Unit {
-    /// Erased whole, and not programmed since.
-    Fresh,
-    /// Programmed.
-    Written,
-    /// A program was interrupted: where there is ECC, it fails.
-    Torn,
-    /// An erase was interrupted: must be erased again, whatever it reads as.
-    Worn,
+#[derive(Clone, Copy, Debug, Default)]
+struct Plans {
+    /// Calls until the last one.
+    crash: Option<(u64, Phase)>,
+    /// Syncs until one fails.
+    fail_sync: Option<u64>,
+    /// Programs, erases and syncs that still succeed.
+    fail_after: Option<u64>,
 }
 
-/// One step of a chip that a loss of power can interrupt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// One write unit is programmed.
-    Program {
-        /// Where it starts.
-        offset: u32,
-        /// What is written.
-        bytes: Vec<u8>,
-    },
-    /// One block is erased.
-    Erase {
-        /// Where it starts.
-        offset: u32,
-    },
-    /// What came before lasts.
-    Sync,
-}
-
-/// Bytes moved so far, and calls.
+/// What was moved so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls to read.
@@ -86,32 +73,31 @@ impl Chip {
     /// A chip as it comes from the factory.
     #[must_use]
     pub fn new(geometry: DeviceGeometry) -> Self {
-        let len = geometry.len() as usize;
-        let blocks = geometry.erase_unit().map_or(0, |unit| len / unit as usize);
-        Self {
-            state: Rc::new(RefCell::new(State {
-                geometry,
-                ecc: false,
-                bytes: vec![geometry.erased().unwrap_or(0); len],
-                units: vec![Unit::Fresh; len / usize::from(geometry.write_unit())],
-                erase_counts: vec![0; blocks],
-                counts: Counts::default(),
-                trace: None,
-                fails_after: None,
-            })),
-        }
+        Self::holding(geometry, Cells::blank(geometry))
     }
 
     /// A chip with these contents, of which nobody knows how they came there.
     #[must_use]
     pub fn from_bytes(geometry: DeviceGeometry, bytes: &[u8]) -> Self {
-        let chip = Self::new(geometry);
-        {
-            let mut state = chip.state.borrow_mut();
-            state.units.fill(Unit::Written);
-            state.bytes.copy_from_slice(bytes);
+        Self::holding(geometry, Cells::unknown(geometry, bytes))
+    }
+
+    fn holding(geometry: DeviceGeometry, cells: Cells) -> Self {
+        let blocks = geometry.erase_unit().map_or(0, |unit| geometry.len() / unit);
+        Self {
+            state: Rc::new(RefCell::new(State {
+                geometry,
+                ecc: false,
+                seen: cells.clone(),
+                synced: cells,
+                pending: Vec::new(),
+                erase_counts: vec![0; blocks as usize],
+                counts: Counts::default(),
+                moments: None,
+                plans: Plans::default(),
+                off: false,
+            })),
         }
-        chip
     }
 
     /// The same chip, which answers reads of torn units with an ECC fault.
@@ -121,23 +107,41 @@ impl Chip {
         self
     }
 
-    /// Another chip with the same contents.
+    /// Another chip that holds the same.
     #[must_use]
     pub fn copy(&self) -> Self {
+        let mut state = self.state.borrow().clone();
+        state.moments = None;
         Self {
-            state: Rc::new(RefCell::new(self.state.borrow().clone())),
+            state: Rc::new(RefCell::new(state)),
         }
     }
 
     /// The contents.
     #[must_use]
     pub fn bytes(&self) -> Ref<'_, [u8]> {
-        Ref::map(self.state.borrow(), |state| state.bytes.as_slice())
+        Ref::map(self.state.borrow(), |state| state.seen.bytes())
     }
 
     /// Changes contents behind the back of whoever uses the chip.
-    pub fn damage(&self, change: impl FnOnce(&mut [u8])) {
-        change(&mut self.state.borrow_mut().bytes);
+    pub fn damage(&self, change: impl Fn(&mut [u8])) {
+        let mut state = self.state.borrow_mut();
+        state.seen.damage(&change);
+        state.synced.damage(&change);
+    }
+
+    /// Tears the program of one unit, which then lasts.
+    pub fn tear(&self, offset: u32, new: &[u8], torn: Torn) {
+        let mut state = self.state.borrow_mut();
+        state.seen.tear(offset, new, torn);
+        state.synced.tear(offset, new, torn);
+    }
+
+    /// Tears the erase of one block, which then lasts.
+    pub fn tear_erase(&self, offset: u32, torn: TornErase) {
+        let mut state = self.state.borrow_mut();
+        state.seen.tear_erase(offset, torn);
+        state.synced.tear_erase(offset, torn);
     }
 
     /// How often each block was erased.
@@ -152,125 +156,71 @@ impl Chip {
         self.state.borrow().counts
     }
 
-    /// Notes steps from now on.
-    pub fn start_trace(&self) {
-        self.state.borrow_mut().trace = Some(Vec::new());
-    }
-
-    /// The steps since [`Chip::start_trace`], which are noted no more.
-    #[must_use]
-    pub fn take_trace(&self) -> Vec<Step> {
-        self.state.borrow_mut().trace.take().unwrap_or_default()
-    }
-
-    /// Lets `steps` more programs, erases and syncs succeed; all later ones fail. `None`: all succeed.
-    pub fn fail_after(&self, steps: Option<u64>) {
-        self.state.borrow_mut().fails_after = steps;
+    /// Lets so many more programs, erases and syncs succeed; all later ones fail. `None`: all succeed.
+    pub fn fail_after(&self, calls: Option<u64>) {
+        self.state.borrow_mut().plans.fail_after = calls;
     }
 }
 
 impl State {
-    fn unit(&self) -> usize {
-        usize::from(self.geometry.write_unit())
-    }
-
-    fn note(&mut self, step: impl FnOnce() -> Step) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(step());
-        }
-    }
-
-    fn step(&mut self) -> Result<(), ChipError> {
-        match &mut self.fails_after {
-            Some(0) => Err(ChipError::Off),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
+    /// Does what a call asks for, unless it is to fail or the power fails in it.
+    fn call(&mut self, is_sync: bool, steps: impl FnOnce(&Cells) -> Vec<Step>) -> Result<(), ChipError> {
+        let phase = self.before_call(is_sync)?;
+        if phase != Some(Phase::Before) {
+            let steps = steps(&self.seen);
+            let done = match phase {
+                Some(Phase::Inside) => steps.len() / 2,
+                _ => steps.len(),
+            };
+            for step in steps.into_iter().take(done) {
+                if let Step::Erase { offset, .. } = step {
+                    let block = self.geometry.erase_unit().unwrap_or(1);
+                    self.erase_counts[(offset / block) as usize] += 1;
+                    self.counts.erases += 1;
+                }
+                self.seen.apply(&step);
+                self.pending.push(step);
             }
-            None => Ok(()),
-        }
-    }
-
-    fn range(&self, offset: u32, len: usize) -> Range<usize> {
-        let range = offset as usize..offset as usize + len;
-        assert!(
-            range.end <= self.bytes.len(),
-            "{range:?} passes the end of the chip at {}",
-            self.bytes.len()
-        );
-        range
-    }
-
-    fn units(&self, range: &Range<usize>) -> Range<usize> {
-        let unit = self.unit();
-        assert!(
-            range.start.is_multiple_of(unit) && range.end.is_multiple_of(unit),
-            "{range:?} is not made of units of {unit} bytes"
-        );
-        range.start / unit..range.end / unit
-    }
-
-    fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ChipError> {
-        let range = self.range(offset, buf.len());
-        self.counts.reads += 1;
-        self.counts.bytes_read += buf.len() as u64;
-        if self.ecc && !range.is_empty() {
-            let units = range.start / self.unit()..range.end.div_ceil(self.unit());
-            if self.units[units].contains(&Unit::Torn) {
-                return Err(ChipError::Ecc);
+            if is_sync && phase != Some(Phase::Inside) {
+                self.synced = self.seen.clone();
+                self.pending.clear();
+            }
+            if let Some(mut moments) = self.moments.take() {
+                moments.push(self.clone());
+                self.moments = Some(moments);
             }
         }
-        buf.copy_from_slice(&self.bytes[range]);
+        if phase.is_some() {
+            self.off = true;
+            return Err(ChipError::Off);
+        }
         Ok(())
     }
 
-    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
-        self.step()?;
-        let range = self.range(offset, bytes.len());
-        let units = self.units(&range);
-        self.counts.programs += 1;
-        self.counts.bytes_programmed += bytes.len() as u64;
-        if self.geometry.erase_unit().is_some() {
-            for index in units.clone() {
-                let state = self.units[index];
-                let at = index * self.unit();
-                assert_eq!(state, Unit::Fresh, "the unit at {at} is programmed again");
+    fn before_call(&mut self, is_sync: bool) -> Result<Option<Phase>, ChipError> {
+        if self.off {
+            return Err(ChipError::Off);
+        }
+        if let Some(left) = &mut self.plans.fail_after {
+            if *left == 0 {
+                return Err(ChipError::Failed);
+            }
+            *left -= 1;
+        }
+        if is_sync && let Some(left) = &mut self.plans.fail_sync {
+            *left -= 1;
+            if *left == 0 {
+                self.plans.fail_sync = None;
+                return Err(ChipError::SyncFailed);
             }
         }
-        self.units[units].fill(Unit::Written);
-        for (part, at) in bytes.chunks(self.unit()).zip((offset..).step_by(self.unit())) {
-            self.note(|| Step::Program {
-                offset: at,
-                bytes: part.to_vec(),
-            });
+        if let Some((left, phase)) = &mut self.plans.crash {
+            *left -= 1;
+            if *left == 0 {
+                return Ok(Some(*phase));
+            }
         }
-        self.bytes[range].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn erase(&mut self, offset: u32, len: u32) -> Result<(), ChipError> {
-        self.step()?;
-        let block = self.geometry.erase_unit().expect("a chip without erase is not erased");
-        assert!(
-            offset.is_multiple_of(block) && len.is_multiple_of(block),
-            "an erase of {len} bytes at {offset} does not cover blocks of {block}"
-        );
-        let range = self.range(offset, len as usize);
-        let units = self.units(&range);
-        self.units[units].fill(Unit::Fresh);
-        self.bytes[range].fill(self.geometry.erased().unwrap_or(0));
-        for at in (offset..offset + len).step_by(block as usize) {
-            self.erase_counts[(at / block) as usize] += 1;
-            self.counts.erases += 1;
-            self.note(|| Step::Erase { offset: at });
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), ChipError> {
-        self.step()?;
-        self.note(|| Step::Sync);
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -282,19 +232,34 @@ impl Device for Chip {
     }
 
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ChipError> {
-        self.state.borrow_mut().read(offset, buf)
+        let mut state = self.state.borrow_mut();
+        if state.off {
+            return Err(ChipError::Off);
+        }
+        state.counts.reads += 1;
+        state.counts.bytes_read += buf.len() as u64;
+        if state.ecc && state.seen.is_torn(offset, buf.len()) {
+            return Err(ChipError::Ecc);
+        }
+        state.seen.read(offset, buf);
+        Ok(())
     }
 
     fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
-        self.state.borrow_mut().program(offset, bytes)
+        let mut state = self.state.borrow_mut();
+        state.counts.programs += 1;
+        state.counts.bytes_programmed += bytes.len() as u64;
+        state.call(false, |cells| cells.program_steps(offset, bytes))
     }
 
     fn erase(&mut self, offset: u32, len: u32) -> Result<(), ChipError> {
-        self.state.borrow_mut().erase(offset, len)
+        let mut state = self.state.borrow_mut();
+        state.call(false, |cells| cells.erase_steps(offset, len))
     }
 
     fn sync(&mut self) -> Result<(), ChipError> {
-        self.state.borrow_mut().sync()
+        let mut state = self.state.borrow_mut();
+        state.call(true, |_| Vec::new())
     }
 }
 
@@ -304,6 +269,10 @@ pub enum ChipError {
     /// These bytes do not verify.
     Ecc,
     /// It was told to fail.
+    Failed,
+    /// This sync was told to fail.
+    SyncFailed,
+    /// The power is off.
     Off,
 }
 
@@ -311,7 +280,9 @@ impl fmt::Display for ChipError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ecc => "the ECC fails",
-            Self::Off => "the chip does not answer",
+            Self::Failed => "the chip does not answer",
+            Self::SyncFailed => "the sync fails",
+            Self::Off => "the power is off",
         })
     }
 }
@@ -322,7 +293,8 @@ impl embedded_io::Error for ChipError {
     fn kind(&self) -> embedded_io::ErrorKind {
         match self {
             Self::Ecc => embedded_io::ErrorKind::InvalidData,
-            Self::Off => embedded_io::ErrorKind::TimedOut,
+            Self::Failed => embedded_io::ErrorKind::TimedOut,
+            Self::SyncFailed | Self::Off => embedded_io::ErrorKind::Other,
         }
     }
 }
@@ -331,7 +303,7 @@ impl StorageError for ChipError {
     fn fault(&self) -> Fault {
         match self {
             Self::Ecc => Fault::Unreadable,
-            Self::Off => Fault::Device,
+            _ => Fault::Device,
         }
     }
 }

@@ -6,6 +6,7 @@ use walstone_tests::crash::explore::{Explorer, Failure, full_limits, telling_lim
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
 use walstone_tests::crash::setup::{SETUPS, Setup};
 use walstone_tests::crash::sweep::sweep;
+use walstone_tests::medium::Limits;
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -103,8 +104,12 @@ pub(crate) struct Sum {
 
 impl Sum {
     pub(crate) fn new(seed: u64, until: Option<Instant>) -> Self {
+        Self::with_limits(full_limits(seed), until)
+    }
+
+    pub(crate) fn with_limits(limits: Limits, until: Option<Instant>) -> Self {
         Self {
-            explorer: Explorer::new(full_limits(seed), 0),
+            explorer: Explorer::new(limits, 0),
             start: Instant::now(),
             until,
             complete: true,
@@ -163,7 +168,13 @@ impl Sum {
         })
     }
 
-    fn sweep<J: Send>(
+    /// How often recoveries are cut short from now on.
+    pub(crate) const fn set_depth(&mut self, cuts: u8) {
+        self.explorer.depth = cuts;
+    }
+
+    /// One kind of job, on all processors.
+    pub(crate) fn sweep<J: Send>(
         &mut self,
         name: &str,
         jobs: impl Iterator<Item = J> + Send,

@@ -3,6 +3,7 @@
 //! ```text
 //! crashsim exhaustive [--ci] [--pairs N] [--seed N] [--seconds N]
 //! crashsim files [--ci] [--lies] [--seconds N]
+//! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
 //! crashsim flips
 //! crashsim kill [--rounds N] [--seed N] [--strace]
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
@@ -13,6 +14,7 @@
 mod arguments;
 mod exhaustive;
 mod files;
+mod flash;
 mod flips;
 mod kill;
 mod random;
@@ -30,6 +32,7 @@ type Command = fn(&mut Arguments) -> Outcome;
 const COMMANDS: &[(&str, Command)] = &[
     ("exhaustive", exhaustive::run),
     ("files", files::run),
+    ("flash", flash::run),
     ("flips", flips::run),
     ("kill", kill::run),
     ("kill-child", kill::child),
