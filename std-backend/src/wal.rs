@@ -438,6 +438,7 @@ fn check_root(path: &Path, options: &Options) -> Result<()> {
 
 fn engine_options(options: &Options, region: u64) -> walstone_core::Options {
     walstone_core::Options {
+        shared_room: true,
         checksum: HARDWARE,
         ..walstone_core::Options::new(region, options.draw_seed())
     }

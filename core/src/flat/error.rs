@@ -6,7 +6,7 @@ use crate::flat::FlatGeometryError;
 use crate::geometry::{Geometry, SegmentId};
 use crate::storage::{Fault, StorageError};
 
-/// Why a call failed. Everything but `Device` and `Full` is a mistake of the caller.
+/// Why a call failed. What is neither of the device nor `Full` is a mistake of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -15,6 +15,8 @@ pub enum FlatError<E> {
     Device(E),
     /// No slot is free.
     Full,
+    /// An earlier sync failed, that of a create or a remove included: the device takes no other.
+    SyncFailed,
     /// There is no such segment.
     NotFound {
         /// The segment asked for.
@@ -55,6 +57,7 @@ impl<E: fmt::Display> fmt::Display for FlatError<E> {
         match self {
             Self::Device(error) => write!(f, "device failed: {error}"),
             Self::Full => f.write_str("no slot is free"),
+            Self::SyncFailed => f.write_str("an earlier sync failed"),
             Self::NotFound { segment } => write!(f, "segment {segment} is not there"),
             Self::Exists { segment } => write!(f, "segment {segment} is there already"),
             Self::OutOfBounds { offset, len } => write!(f, "{len} bytes at {offset} pass the end of the segment"),
@@ -78,6 +81,7 @@ impl<E: embedded_io::Error + 'static> embedded_io::Error for FlatError<E> {
         match self {
             Self::Device(error) => error.kind(),
             Self::Full => embedded_io::ErrorKind::OutOfMemory,
+            Self::SyncFailed => embedded_io::ErrorKind::Other,
             Self::NotFound { .. } | Self::NoSlot { .. } => embedded_io::ErrorKind::NotFound,
             Self::Exists { .. } => embedded_io::ErrorKind::AlreadyExists,
             Self::OutOfBounds { .. } | Self::Unaligned { .. } => embedded_io::ErrorKind::InvalidInput,

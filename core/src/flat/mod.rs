@@ -74,6 +74,8 @@ pub struct FlatStorage<'r, D> {
     gather: Held<'r, u8>,
     /// The slot that is asked first for the next segment.
     cursor: u32,
+    /// A sync failed, be it that of a create: what was written before may be lost, and no later sync can tell.
+    sync_failed: bool,
 }
 
 /// The two places of a header in a slot.
@@ -128,6 +130,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
                 slots,
                 gather,
                 cursor: 0,
+                sync_failed: false,
             }),
             _ => Err(OpenError::Room {
                 slots: geometry.slot_count(),
@@ -309,9 +312,19 @@ impl<'r, D: Device> FlatStorage<'r, D> {
                 self.zero(self.copy_at(index, copy), len)?;
             }
         }
-        self.device.sync()?;
+        self.sync_device()?;
         self.set(index, State::Erased);
         Ok(())
+    }
+
+    fn sync_device(&mut self) -> Result<(), FlatError<D::Error>> {
+        if self.sync_failed {
+            return Err(FlatError::SyncFailed);
+        }
+        self.device.sync().map_err(|error| {
+            self.sync_failed = true;
+            FlatError::Device(error)
+        })
     }
 
     fn wipe_all(&mut self) -> Result<(), D::Error> {
@@ -374,7 +387,7 @@ impl<D: Device> Storage for FlatStorage<'_, D> {
         self.set(index, State::Unreadable);
         self.program(self.copy_at(index, Copy::Second), &[header])?;
         self.program(self.copy_at(index, Copy::First), &[header])?;
-        self.device.sync()?;
+        self.sync_device()?;
         self.set(index, State::First(id));
         Ok(())
     }
@@ -434,7 +447,7 @@ impl<D: Device> Storage for FlatStorage<'_, D> {
 
     fn sync(&mut self, to: Mark) -> Result<(), Self::Error> {
         self.locate(to.segment, to.end, 0)?;
-        self.device.sync().map_err(FlatError::Device)
+        self.sync_device()
     }
 
     fn settle(&mut self, id: SegmentId, _from: u32, to: u32) -> Result<(), Self::Error> {

@@ -26,6 +26,10 @@ pub struct Options {
     pub seed: u64,
     /// The checksum implementation.
     pub checksum: Checksum,
+    /// Others take and give back room on this medium, as on a file system, so that a full one need not stay full: one
+    /// segment is kept in hand for deleting and reclaiming. Else two are, for on a medium that the log has to itself
+    /// nobody but the log makes room, and each loss of power may cost it one.
+    pub shared_room: bool,
 }
 
 impl Options {
@@ -36,6 +40,7 @@ impl Options {
             region,
             seed,
             checksum: Checksum::BITWISE,
+            shared_room: false,
         }
     }
 }

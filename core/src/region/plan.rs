@@ -87,7 +87,7 @@ impl Region<'_> {
     pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
         let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
         let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
-        let waits = purpose == Purpose::User && (!spare_in_hand || self.is_last_resort());
+        let waits = purpose == Purpose::User && (!spare_in_hand || self.wants_second() || self.is_last_resort());
         if !open || self.active.is_sealed() || waits {
             return None;
         }
@@ -220,6 +220,11 @@ impl Region<'_> {
             if let Some(step) = self.spare_first(SPARE_SLACK)? {
                 return Ok(step);
             }
+            if self.wants_second()
+                && let Some(step) = self.second_spare_step()
+            {
+                return step;
+            }
         }
         let Some(offset) = self.layout.place(self.active.tail, payload_len, purpose) else {
             return self.rotate(purpose == Purpose::User);
@@ -245,6 +250,14 @@ impl Region<'_> {
             Some(spare) if spare.claimed > 0 => Ok(None),
             _ => self.spare_step(slack),
         }
+    }
+
+    /// Whether user data waits for a second spare. A session that finds no room to resume takes one, and leaves a
+    /// segment with records behind; the next one leaves a segment without, which its own manifest omits. So with two in
+    /// hand deleting and reclaiming work on a full storage after any number of losses of power.
+    #[cfg_attr(feature = "alloc", inline)]
+    fn wants_second(&self) -> bool {
+        !self.shared_room && self.segments.len() > 0 && self.spares[1].is_none_or(|spare| spare.claimed == 0)
     }
 
     /// Bytes of the manifest that the next segment would start with, with `more` segments and `slack` voids beside

@@ -50,8 +50,16 @@ impl<S: Storage<Error: Planned>> Subjected<S> {
         &mut self.log
     }
 
-    fn told<T>(&self, outcome: Result<T, Error<S::Error>>) -> Result<T, Denied> {
-        outcome.map_err(|error| denied::<S>(error, self.log.poisoned().is_some()))
+    fn told<T>(&mut self, outcome: Result<T, Error<S::Error>>) -> Result<T, Denied> {
+        outcome.map_err(|error| {
+            let by_sync = matches!(&error, Error::Storage(fault) if fault.planned() == Some(SimError::SyncFailed));
+            if by_sync && self.log.poisoned().is_none() {
+                // The sync of a create or a remove, on a device that holds the log's own writes too: the log learns of
+                // it when it syncs itself.
+                let _ = self.log.sync();
+            }
+            denied::<S>(error, self.log.poisoned().is_some())
+        })
     }
 
     fn read(&mut self, table: Option<u64>, mut take: impl FnMut(Record) -> bool) -> Result<(), String> {

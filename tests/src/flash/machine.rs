@@ -106,7 +106,7 @@ impl Planned for FlatError<ChipError> {
     fn planned(&self) -> Option<SimError> {
         match self {
             Self::Device(ChipError::Off) => Some(SimError::Crashed),
-            Self::Device(ChipError::SyncFailed) => Some(SimError::SyncFailed),
+            Self::Device(ChipError::SyncFailed) | Self::SyncFailed => Some(SimError::SyncFailed),
             _ => None,
         }
     }
