@@ -257,6 +257,8 @@ pub(crate) struct Aside {
     pub(crate) abandoned: Option<SegmentId>,
     /// The last sequence when all that was written was durable last.
     pub(crate) durable_sequence: u64,
+    /// Sequences that a ring gave up since the host asked: the first, and the one behind the last.
+    pub(crate) lost: (u64, u64),
 }
 
 impl Aside {
@@ -266,12 +268,14 @@ impl Aside {
         cuts: Cuts::NONE,
         abandoned: None,
         durable_sequence: 0,
+        lost: (0, 0),
     };
 }
 
 /// Room for one open region without a heap.
 ///
-/// * `SEGMENTS`: segments that hold data or wait for removal; too few and opening fails, saying how many.
+/// * `SEGMENTS`: segments that hold data or wait for removal, and two more: on a device with slots, as many as there are.
+///   Too few and opening fails, saying how many; appends are refused while deleting and reclaiming go on.
 /// * `VOIDS`: deleted ranges that are still needed; a deletion that needs one more is refused.
 /// * `TABLES`: tables whose ranges are remembered for the active segment. With more, reads of one table and
 ///   reclaim read more bytes, with the same answer.

@@ -1,7 +1,7 @@
 //! The log on a storage that answers at once: performs the steps that the region and the recovery ask for.
 //! Takes no decision of its own.
 
-use core::ops::RangeBounds;
+use core::ops::{RangeBounds, RangeInclusive};
 
 use crate::batch::Batch;
 use crate::capacity::Capacity;
@@ -121,6 +121,7 @@ impl<'w, S: Storage> Log<'w, S> {
                     engine.region.examined(at, dead);
                     Ok(())
                 }
+                Step::Drop { .. } => Ok(()),
             };
             next = engine.performed(step, outcome)?;
         }
@@ -379,6 +380,20 @@ impl<'w, S: Storage> Log<'w, S> {
     /// Ends the log without closing it.
     pub fn into_storage(self) -> S {
         self.storage
+    }
+
+    /// The sequences that went with the oldest segments since this was asked last, deleted ones among them; `None` where
+    /// nothing went. Only with [`Options::ring`]. A loss of power before the next sync may bring them back.
+    pub fn lost(&mut self) -> Option<RangeInclusive<u64>> {
+        let lost = &mut self.engine.region.aside.lost;
+        let (first, end) = *lost;
+        lost.0 = 0;
+        (first > 0).then(|| first..=end - 1)
+    }
+
+    /// The least sequence that a record of the log can have; the one after the last where it holds none.
+    pub fn oldest_sequence(&self) -> u64 {
+        self.engine.region.first_kept()
     }
 
     /// The last sequence given; 0 before the first.

@@ -146,6 +146,7 @@ impl<'w> Engine<'w> {
     ) -> Result<Option<Step>, Error<E>> {
         match (step, outcome) {
             (Step::Ready { .. } | Step::Examine { .. }, _) => {}
+            (Step::Drop { at }, _) => self.region.dropped(at),
             (Step::Create { id }, Ok(())) => {
                 self.region.created(id);
             }

@@ -259,7 +259,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
                     && rest.len() >= gather_len
                     && let Some((whole, behind)) = rest.split_at_checked(rest.len() & !(unit - 1))
                 {
-                    self.device.program(at, whole)?;
+                    put(&mut self.device, self.geometry.segment(), at, whole)?;
                     at += whole.len() as u32;
                     rest = behind;
                 } else {
@@ -272,7 +272,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
                     held += taken;
                 }
                 if held == gather_len {
-                    self.device.program(at, &self.gather)?;
+                    put(&mut self.device, self.geometry.segment(), at, &self.gather)?;
                     at += held as u32;
                     held = 0;
                 }
@@ -283,8 +283,8 @@ impl<'r, D: Device> FlatStorage<'r, D> {
             padding.fill(0);
         }
         match self.gather.get(..filled) {
-            Some(last) if filled > 0 => self.device.program(at, last),
-            _ => Ok(()),
+            Some(last) => put(&mut self.device, self.geometry.segment(), at, last),
+            None => Ok(()),
         }
     }
 
@@ -346,6 +346,30 @@ impl<'r, D: Device> FlatStorage<'r, D> {
         let free = |&index: &u32| matches!(self.state(index), State::Erased | State::Free);
         (self.cursor..count).chain(0..self.cursor.min(count)).find(free)
     }
+}
+
+/// Programs whole units. Those that would only hold what an erase leaves are left alone, so that no unit reads as erased
+/// that was programmed: recovery tells by that where it may write.
+fn put<D: Device>(device: &mut D, geometry: Geometry, mut at: u32, mut bytes: &[u8]) -> Result<(), D::Error> {
+    let Some(erased) = geometry.erased() else {
+        return device.program(at, bytes);
+    };
+    // The compiler cannot know that no unit is empty.
+    let unit = (geometry.write_unit() as usize).max(1);
+    let is_blank = |unit: &[u8]| unit.iter().all(|&byte| byte == erased);
+    while let Some(first) = bytes.get(..unit) {
+        let blank = is_blank(first);
+        let run = bytes.chunks(unit).take_while(|unit| is_blank(unit) == blank).count() * unit;
+        let Some((run, behind)) = bytes.split_at_checked(run) else {
+            break;
+        };
+        if !blank {
+            device.program(at, run)?;
+        }
+        at += run.len() as u32;
+        bytes = behind;
+    }
+    Ok(())
 }
 
 impl<D: Device> Storage for FlatStorage<'_, D> {

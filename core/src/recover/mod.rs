@@ -30,6 +30,9 @@ pub struct Options {
     /// segment is kept in hand for deleting and reclaiming. Else two are, for on a medium that the log has to itself
     /// nobody but the log makes room, and each loss of power may cost it one.
     pub shared_room: bool,
+    /// A full log gives up its oldest segment, live records included, rather than refuse an append: see
+    /// [`Log::lost`](crate::Log::lost).
+    pub ring: bool,
 }
 
 impl Options {
@@ -41,6 +44,7 @@ impl Options {
             seed,
             checksum: Checksum::BITWISE,
             shared_room: false,
+            ring: false,
         }
     }
 }

@@ -117,6 +117,9 @@ pub(crate) struct Region<'w> {
     pub(crate) checksum: Checksum,
     pub(crate) seed: u64,
     pub(crate) shared_room: bool,
+    pub(crate) ring: bool,
+    /// As a ring: there was no room for another segment beside those in hand, so each new one costs an old one.
+    pub(crate) tight: bool,
     pub(crate) segments: List<'w, Retained>,
     pub(crate) voids: Voids<'w>,
     pub(crate) tables: Tables<'w>,
@@ -158,6 +161,8 @@ impl<'w> Region<'w> {
             checksum: options.checksum,
             seed: options.seed,
             shared_room: options.shared_room,
+            ring: options.ring,
+            tight: false,
             segments: capacity.segments,
             voids: Voids::new(capacity.voids),
             tables: Tables::new(capacity.tables, capacity.blocks, layout),
@@ -217,11 +222,45 @@ impl<'w> Region<'w> {
             && dead
         {
             segment.set_state(State::Dead);
+            self.tight = false;
         }
         self.examined = at as u32 + 1;
         if self.examine_step().is_none() {
             self.examined = u32::MAX;
         }
+    }
+
+    /// The least sequence that a listed segment can hold.
+    pub(crate) fn first_kept(&self) -> u64 {
+        let mut listed = self.listed();
+        listed
+            .next()
+            .map_or(self.active.first_sequence, |segment| segment.first_sequence)
+    }
+
+    /// The segment at `at` of the list is given up, whatever it holds: the next manifest omits it.
+    pub(crate) fn dropped(&mut self, at: usize) {
+        let mut behind = self
+            .segments
+            .as_slice()
+            .iter()
+            .skip(at + 1)
+            .filter(|segment| segment.is_listed());
+        let end = behind
+            .next()
+            .map_or(self.active.first_sequence, |next| next.first_sequence);
+        if let Some(segment) = self.segments.as_mut_slice().get_mut(at) {
+            segment.set_state(State::Dead);
+            if self.aside.lost.1 < end {
+                let first = if self.aside.lost.0 == 0 {
+                    segment.first_sequence
+                } else {
+                    self.aside.lost.0
+                };
+                self.aside.lost = (first, end);
+            }
+        }
+        self.tight = true;
     }
 
     /// The id of a segment to create ahead.

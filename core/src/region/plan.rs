@@ -45,10 +45,16 @@ pub(crate) enum Step {
     Remove { id: SegmentId },
     /// Find out whether the segment at this place of the list holds a live record.
     Examine { at: usize },
+    /// Give up the segment at this place of the list, whatever it holds.
+    Drop { at: usize },
 }
 
 /// Voids for which a new spare has room beside those of its day.
 const SPARE_SLACK: usize = 64;
+
+/// Entries of the list of segments that user data leaves to deletions, to reclaim and to sessions that find no room to
+/// resume.
+const KEPT_ENTRIES: usize = 2;
 
 impl Region<'_> {
     /// What to do next towards `goal`.
@@ -71,7 +77,12 @@ impl Region<'_> {
             return self.open_successor();
         }
         match goal {
-            Goal::Append { payload_len, purpose } => self.append(payload_len, purpose),
+            Goal::Append { payload_len, purpose } => match self.append(payload_len, purpose) {
+                Err(Error::Full | Error::TooManySegments { .. }) if self.ring && purpose == Purpose::User => {
+                    self.round()
+                }
+                step => step,
+            },
             Goal::Sync => Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
             Goal::Close => Ok(match self.session {
                 Session::Open { closed: false } => self.sync_step().unwrap_or_else(|| self.close_step()),
@@ -308,6 +319,17 @@ impl Region<'_> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
+        // Where the last new segment cost an old one the next does too, or the list is full with it: given up now, the
+        // old one costs no rotation of its own.
+        let is_tight = self.tight || self.segments.len().saturating_add(KEPT_ENTRIES) >= self.segments.limit();
+        if strict
+            && self.ring
+            && is_tight
+            && !self.has_dead()
+            && let Some(step) = self.drop_step()
+        {
+            return Ok(step);
+        }
         let more = usize::from(self.active_as_retained().is_some());
         let most = if strict {
             self.user_manifest_len()
@@ -336,18 +358,25 @@ impl Region<'_> {
                 end: self.spare_end(SPARE_SLACK + 1),
             });
         }
-        if self.segments.len() >= self.segments.limit() {
-            return match self.remove_step() {
-                Some(step) => Ok(step),
-                None => Err(Error::TooManySegments {
-                    needed: self.segments.len() + 1,
-                }),
-            };
+        if let Some(step) = self.entry_step(if strict { KEPT_ENTRIES } else { 0 })? {
+            return Ok(step);
         }
         match self.layout.place(self.active.tail, SealFacts::LEAST_LEN, Purpose::Seal) {
             Some(offset) => Ok(self.write(offset, Control::Seal)),
             // Another writer kept no reserve: the manifest states the end all the same.
             None => self.open_successor(),
+        }
+    }
+
+    /// Makes sure that the list has room for the active segment and, behind it, for `kept` more.
+    fn entry_step(&self, kept: usize) -> Result<Option<Step>, Refusal> {
+        let needed = self.segments.len().saturating_add(1 + kept);
+        if needed <= self.segments.limit() {
+            return Ok(None);
+        }
+        match self.remove_step() {
+            Some(step) => Ok(Some(step)),
+            None => Err(Error::TooManySegments { needed }),
         }
     }
 
@@ -378,13 +407,8 @@ impl Region<'_> {
         {
             return Ok(step);
         }
-        if self.segments.len() >= self.segments.limit() {
-            return match self.remove_step() {
-                Some(step) => Ok(step),
-                None => Err(Error::TooManySegments {
-                    needed: self.segments.len() + 1,
-                }),
-            };
+        if let Some(step) = self.entry_step(0)? {
+            return Ok(step);
         }
         if let Some(step) = self.spare_step(0)? {
             return Ok(step);
@@ -395,6 +419,34 @@ impl Region<'_> {
             offset: self.layout.frames_start(),
             control: Control::Manifest,
         })
+    }
+
+    /// Makes room in a full ring: by what is dead, else by giving up the oldest segment.
+    fn round(&self) -> Result<Step, Refusal> {
+        if let Some(step) = self.make_room() {
+            return Ok(step);
+        }
+        if self.has_dead() {
+            return self.rotate(false);
+        }
+        self.drop_step().ok_or(Error::Full)
+    }
+
+    /// Gives up the oldest segment that is not given up yet.
+    fn drop_step(&self) -> Option<Step> {
+        let at = self
+            .segments
+            .as_slice()
+            .iter()
+            .position(|segment| segment.state() == State::Live)?;
+        Some(Step::Drop { at })
+    }
+
+    fn has_dead(&self) -> bool {
+        self.segments
+            .as_slice()
+            .iter()
+            .any(|segment| segment.state() == State::Dead)
     }
 
     pub(super) fn examine_step(&self) -> Option<Step> {
@@ -412,12 +464,7 @@ impl Region<'_> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
-        if self
-            .segments
-            .as_slice()
-            .iter()
-            .any(|segment| segment.state() == State::Dead)
-        {
+        if self.has_dead() {
             return self.rotate(false);
         }
         let step =

@@ -1,6 +1,6 @@
 //! The engine's blocking log as a [`Subject`], on any storage that tells its planned faults apart.
 
-use walstone_core::{Batch, Checksum, Error, Log, Mark, Options, Report, Storage};
+use walstone_core::{Batch, Checksum, Error, Log, Mark, Options, PoisonCause, Report, Storage};
 
 use super::machine::{Denied, Subject};
 use super::model::{Change, Record, Seen, Value};
@@ -18,12 +18,18 @@ pub struct Subjected<S: Storage> {
 pub trait Planned {
     /// The fault that was planned, if it is one.
     fn planned(&self) -> Option<SimError>;
+
+    /// Whether the storage remembers a failed sync and refuses all later ones, so that one of a create, which the log
+    /// itself survives, is the end of the session all the same.
+    const LATCHES: bool;
 }
 
 impl Planned for SimError {
     fn planned(&self) -> Option<SimError> {
         Some(*self)
     }
+
+    const LATCHES: bool = false;
 }
 
 /// Options with the entropy of the `nth` open.
@@ -53,10 +59,8 @@ impl<S: Storage<Error: Planned>> Subjected<S> {
     fn told<T>(&mut self, outcome: Result<T, Error<S::Error>>) -> Result<T, Denied> {
         outcome.map_err(|error| {
             let by_sync = matches!(&error, Error::Storage(fault) if fault.planned() == Some(SimError::SyncFailed));
-            if by_sync && self.log.poisoned().is_none() {
-                // The sync of a create or a remove, on a device that holds the log's own writes too: the log learns of
-                // it when it syncs itself.
-                let _ = self.log.sync();
+            if by_sync && S::Error::LATCHES {
+                self.log.poison(PoisonCause::Sync);
             }
             denied::<S>(error, self.log.poisoned().is_some())
         })

@@ -109,7 +109,13 @@ impl Cells {
 
     pub(super) fn unknown(geometry: DeviceGeometry, bytes: &[u8]) -> Self {
         let mut cells = Self::blank(geometry);
-        cells.change(0..bytes.len(), Unit::Written, |old| old.copy_from_slice(bytes));
+        let (unit, blank) = (cells.unit(), cells.bytes[0]);
+        for (at, new) in bytes.chunks(unit).enumerate() {
+            if new.iter().any(|&byte| byte != blank) {
+                let range = at * unit..at * unit + new.len();
+                cells.change(range, Unit::Written, |old| old.copy_from_slice(new));
+            }
+        }
         cells
     }
 

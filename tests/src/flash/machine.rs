@@ -110,6 +110,8 @@ impl Planned for FlatError<ChipError> {
             _ => None,
         }
     }
+
+    const LATCHES: bool = true;
 }
 
 impl Machine for FlashSetup {

@@ -76,7 +76,7 @@ impl Chip {
         Self::holding(geometry, Cells::blank(geometry))
     }
 
-    /// A chip with these contents, of which nobody knows how they came there.
+    /// A chip with these contents; what does not read as erased counts as programmed.
     #[must_use]
     pub fn from_bytes(geometry: DeviceGeometry, bytes: &[u8]) -> Self {
         Self::holding(geometry, Cells::unknown(geometry, bytes))

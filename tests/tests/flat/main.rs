@@ -1,10 +1,15 @@
 //! Logs on flat devices: every adapter, every kind of device, and a chip that is strict about how it is treated.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics fails")]
 
+mod capacity;
 mod chip;
 mod conforms;
+mod crash;
 mod devices;
 mod geometry;
+mod hostile;
+mod ring;
+mod wear;
 
 use walstone_core::flat::{Device, DeviceGeometry, FlatCapacity, FlatStorage};
 use walstone_core::segment::header::{HEADER_LEN, Header};
