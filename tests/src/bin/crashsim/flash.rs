@@ -33,9 +33,18 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
 
 fn explore(sum: &mut Sum, setups: &[FlashSetup], ci: bool, seed: u64) -> Result<(), Failure> {
     let creation = |explorer: &mut Explorer, setup: FlashSetup| explorer.creation(&setup);
-    sum.sweep("making a region on each device", setups.iter().copied(), usize::MAX, creation)?;
+    sum.sweep(
+        "making a region on each device",
+        setups.iter().copied(),
+        usize::MAX,
+        creation,
+    )?;
     // Words of one letter are cut while recovering from a cut; longer ones once, in the short form.
-    let phases: &[(u32, u8)] = if ci { &[(1, 0), (2, 0)] } else { &[(1, 1), (2, 1), (3, 0)] };
+    let phases: &[(u32, u8)] = if ci {
+        &[(1, 0), (2, 0)]
+    } else {
+        &[(1, 1), (2, 1), (3, 0)]
+    };
     for &(len, cuts) in phases {
         sum.set_depth(cuts);
         let alphabet: &'static [Op] = if len == 1 { &Op::ALL } else { &Op::NAMED };
