@@ -42,6 +42,8 @@ struct State<'m> {
     direct: Option<bool>,
     durable_writes: bool,
     broken: bool,
+    /// Bytes gathered since the last sync.
+    since_sync: u64,
     /// Readers may hold bytes before this.
     lent: Mark,
     dir_synced: bool,
@@ -49,6 +51,9 @@ struct State<'m> {
 
 /// Bytes that are loaded beside those that are needed, where a segment of an earlier life goes on.
 const LOAD_LEN: u32 = 8 << 10;
+
+/// From so many bytes on between two syncs, blocks to come are only reserved.
+const BULK_LEN: u64 = 512 << 10;
 
 /// Bytes of zeros written with one call, past the page cache and through it.
 const DIRECT_FILL_LEN: u32 = 64 << 10;
@@ -85,6 +90,7 @@ impl<'m> RegionFiles<'m> {
                 direct: None,
                 durable_writes: matches!(path, WritePath::Direct),
                 broken: false,
+                since_sync: 0,
                 lent: nowhere,
                 dir_synced: false,
             }),
@@ -238,6 +244,7 @@ impl<'m> RegionFiles<'m> {
             match state.staged.put(id, at, data) {
                 Put::Taken(count) => {
                     at += count as u32;
+                    state.since_sync += count as u64;
                     data = data.get(count..).unwrap_or_default();
                     let layout = self.open(&mut state, Doing::Write, id)?.layout();
                     let layout = layout.map_err(|errno| self.error(Doing::Write, id, errno))?;
@@ -332,6 +339,7 @@ impl<'m> RegionFiles<'m> {
             state = self.fly(state, &mut spare, doing, id, vouched)?;
         }
         let Some(to) = sync else { return Ok(()) };
+        state.since_sync = 0;
         let slot = self.open(&mut state, doing, to.segment)?;
         if !slot.unsynced {
             return Ok(());
@@ -421,8 +429,9 @@ impl<'m> RegionFiles<'m> {
     /// Makes written blocks for every byte before `end`, and for some behind it unless `exactly`.
     ///
     /// Data is never overwritten: only holes are filled, and no write goes where this one fills. So any handle may
-    /// claim, ahead of the one that appends. They are durable on return, so that the next sync has nothing more to do.
-    pub(crate) fn claim(&self, id: SegmentId, end: u32, exactly: bool) -> Result<(), LinuxError> {
+    /// claim, ahead of the one that appends. They are durable on return, so that the next sync has nothing more to do,
+    /// unless they are only reserved.
+    pub(crate) fn claim(&self, id: SegmentId, end: u32, exactly: bool, bulk: bool) -> Result<(), LinuxError> {
         self.check_writable(Doing::Claim)?;
         let io = |errno| self.error(Doing::Claim, id, errno);
         let end = self.check_end(Doing::Claim, id, u64::from(end))?;
@@ -439,12 +448,14 @@ impl<'m> RegionFiles<'m> {
             return Ok(());
         }
         let direct = self.decide_path(&mut state, Doing::Claim, id)?;
+        let reserve_only = bulk || state.since_sync > BULK_LEN;
         let slot = self.open(&mut state, Doing::Claim, id)?;
         let layout = *slot.layout().map_err(io)?;
         let filler = Filler {
             reader: slot.fd(),
             writer: slot.writer(&self.dir, direct).map_err(io)?,
             piece_len: if direct { DIRECT_FILL_LEN } else { CACHED_FILL_LEN },
+            reserve_only,
         };
         let entered = slot.enter();
         drop(state);
@@ -465,8 +476,8 @@ impl<'m> RegionFiles<'m> {
             }
         });
         let synced = match filled {
-            Ok(_) => sys::sync_data(filler.reader),
-            Err(_) => Ok(()),
+            Ok(_) if !reserve_only => sys::sync_data(filler.reader),
+            _ => Ok(()),
         };
         let mut state = self.state.lock();
         state.slots.leave(entered);
@@ -481,6 +492,7 @@ impl<'m> RegionFiles<'m> {
         }
         *step = ahead.step;
         let slot = self.open(&mut state, Doing::Claim, id)?;
+        slot.unsynced |= reserve_only;
         let layout = slot.layout().map_err(io)?;
         layout.claimed = layout.claimed.max(to);
         Ok(())

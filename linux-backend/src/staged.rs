@@ -98,20 +98,24 @@ impl<'m> Staged<'m> {
             self.base = self.down(at);
             self.filled = self.base;
         }
-        let count = data.len().min((self.window_end() - at) as usize);
-        let end = at + count as u32;
-        // What stands between, and what shares the last block.
+        let mut count = data.len().min((self.window_end() - at) as usize);
+        // What stands between.
         if self.filled < at {
             return Put::Load(self.filled..self.up(at));
         }
-        if self.filled < self.up(end) && self.up(end) > end {
-            if self.filled < end {
-                self.copy_in(self.filled.max(at), data, at);
+        // What shares the last block; whole blocks need nothing.
+        let end = at + count as u32;
+        let last = self.down(end);
+        if self.filled < end && last < end {
+            if last <= at {
+                self.copy_in(at, data.get(..count).unwrap_or_default());
                 self.filled = end;
+                return Put::Load(end..self.up(end));
             }
-            return Put::Load(self.filled..self.up(end));
+            count = (last - at) as usize;
         }
-        self.copy_in(at, data.get(..count).unwrap_or_default(), at);
+        let end = at + count as u32;
+        self.copy_in(at, data.get(..count).unwrap_or_default());
         self.filled = self.filled.max(end);
         self.dirty = if self.dirty.is_empty() {
             at..end
@@ -121,14 +125,10 @@ impl<'m> Staged<'m> {
         Put::Taken(count)
     }
 
-    /// Copies what of `data`, which stands at `at`, lies in the window from `from` on.
-    fn copy_in(&mut self, from: u32, data: &[u8], at: u32) {
-        let to = (from - self.base) as usize;
-        let (Some(data), Some(room)) = (data.get((from - at) as usize..), self.buffer.get_mut(to..)) else {
-            return;
-        };
-        let count = data.len().min(room.len());
-        if let (Some(data), Some(room)) = (data.get(..count), room.get_mut(..count)) {
+    /// Copies bytes that lie in the window.
+    fn copy_in(&mut self, at: u32, data: &[u8]) {
+        let from = (at - self.base) as usize;
+        if let Some(room) = self.buffer.get_mut(from..from + data.len()) {
             room.copy_from_slice(data);
         }
     }

@@ -41,12 +41,13 @@ impl<'m, F: Deref<Target = RegionFiles<'m>>> LinuxStorage<'m, F> {
         self.files
     }
 
-    /// As [`Storage::claim`], and no more than was asked for.
+    /// As [`Storage::claim`], and no more than was asked for. `bulk`: much of the space will be used up between two syncs,
+    /// so blocks are reserved and not written.
     ///
     /// # Errors
     /// As [`Storage::claim`].
-    pub fn claim_exactly(&self, to: Mark) -> Result<(), LinuxError> {
-        self.files.claim(to.segment, to.end, true)
+    pub fn claim_exactly(&self, to: Mark, bulk: bool) -> Result<(), LinuxError> {
+        self.files.claim(to.segment, to.end, true, bulk)
     }
 }
 
@@ -66,7 +67,7 @@ impl<'m, F: Deref<Target = RegionFiles<'m>>> Storage for LinuxStorage<'m, F> {
     }
 
     fn claim(&mut self, id: SegmentId, end: u32) -> Result<(), LinuxError> {
-        self.files.claim(id, end, false)
+        self.files.claim(id, end, false, false)
     }
 
     fn extent(&mut self, id: SegmentId) -> Result<u32, LinuxError> {

@@ -45,6 +45,7 @@ impl Subject for Walstone {
         let (record_len, batch, durability) = match workload.task {
             Task::Durable { record_len, batch } => (record_len, batch, Durability::Durable),
             Task::Written { record_len } => (record_len, 1, Durability::Written),
+            Task::Direct { .. } | Task::Bulk { .. } => unreachable!("not taken"),
             Task::Verify { len } | Task::Read { len } | Task::Open { len } => {
                 let region = fill(&wal, len)?;
                 return Ok(vec![Box::new(Scan { region, _wal: wal })]);

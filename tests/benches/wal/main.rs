@@ -10,6 +10,8 @@
 //!
 //! `FILTER` is a part of `workload / row`. A durable row takes longer on a busy machine, so leave it alone meanwhile.
 
+#[cfg(target_os = "linux")]
+mod direct;
 mod front;
 mod measure;
 mod medium;
@@ -36,6 +38,10 @@ const SUBJECTS: &[&dyn Subject] = &[
     &raw::CrcScan,
     &raw::ReadScan,
     &raw::ReadCrc,
+    #[cfg(target_os = "linux")]
+    &direct::RawDirect,
+    #[cfg(target_os = "linux")]
+    &direct::Linux,
     &front::Walstone,
     &front::Reopen,
     &front::Recover,
@@ -96,6 +102,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
         table::print(workload, &rows);
+        #[cfg(target_os = "linux")]
+        direct::print_amplification();
     }
     if let Some(syncs) = front::syncs_per_acknowledgement() {
         println!("\nwalstone, threads on one stream: {syncs:.3} syncs per acknowledgement");

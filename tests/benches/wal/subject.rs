@@ -28,6 +28,10 @@ pub(crate) trait Actor: Send {
 pub(crate) enum Task {
     /// Append `batch` records of `record_len` bytes each as one unit; durable on return.
     Durable { record_len: usize, batch: usize },
+    /// As `Durable`, past the page cache, where every thread of the baseline has a stream of its own.
+    Direct { record_len: usize, batch: usize },
+    /// Append `count` records of `record_len` bytes each past the page cache; all of them durable on return.
+    Bulk { record_len: usize, count: usize },
     /// Append one record; on return it survives the death of the process.
     Written { record_len: usize },
     /// Verify all of `len` bytes that are in memory already.
@@ -57,7 +61,8 @@ impl Workload {
     /// Records that one step moves; a scan counts as one.
     pub(crate) fn records_per_step(&self) -> usize {
         match self.task {
-            Task::Durable { batch, .. } => batch,
+            Task::Durable { batch, .. } | Task::Direct { batch, .. } => batch,
+            Task::Bulk { count, .. } => count,
             Task::Written { .. } | Task::Verify { .. } | Task::Read { .. } | Task::Open { .. } => 1,
         }
     }
@@ -65,7 +70,8 @@ impl Workload {
     /// Payload bytes that one step moves.
     pub(crate) fn bytes_per_step(&self) -> usize {
         match self.task {
-            Task::Durable { record_len, batch } => record_len * batch,
+            Task::Durable { record_len, batch } | Task::Direct { record_len, batch } => record_len * batch,
+            Task::Bulk { record_len, count } => record_len * count,
             Task::Written { record_len } => record_len,
             Task::Verify { len } | Task::Read { len } | Task::Open { len } => len,
         }
@@ -132,6 +138,43 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         threads: 8,
         streams: Streams::PerThread,
     },
+    alone(
+        "direct 256 B",
+        Task::Direct {
+            record_len: 256,
+            batch: 1,
+        },
+    ),
+    alone(
+        "direct 4 KiB",
+        Task::Direct {
+            record_len: 4096,
+            batch: 1,
+        },
+    ),
+    alone(
+        "direct 100 x 256 B",
+        Task::Direct {
+            record_len: 256,
+            batch: 100,
+        },
+    ),
+    Workload {
+        name: "direct 256 B, 8 threads, one stream",
+        task: Task::Direct {
+            record_len: 256,
+            batch: 1,
+        },
+        threads: 8,
+        streams: Streams::Shared,
+    },
+    alone(
+        "bulk 256 x 64 KiB, one sync",
+        Task::Bulk {
+            record_len: 64 << 10,
+            count: 256,
+        },
+    ),
     alone("written 256 B", Task::Written { record_len: 256 }),
     alone("written 4 KiB", Task::Written { record_len: 4096 }),
     alone("written 64 KiB", Task::Written { record_len: 64 << 10 }),
