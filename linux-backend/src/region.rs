@@ -42,6 +42,8 @@ struct State<'m> {
     direct: Option<bool>,
     durable_writes: bool,
     broken: bool,
+    /// Another opening of the region writes from now on.
+    stopped: bool,
     /// Bytes gathered since the last sync.
     since_sync: u64,
     /// Readers may hold bytes before this.
@@ -90,6 +92,7 @@ impl<'m> RegionFiles<'m> {
                 direct: None,
                 durable_writes: matches!(path, WritePath::Direct),
                 broken: false,
+                stopped: false,
                 since_sync: 0,
                 lent: nowhere,
                 dir_synced: false,
@@ -146,6 +149,15 @@ impl<'m> RegionFiles<'m> {
         } else {
             Err(LinuxError::new(doing, Name::region(), Cause::ReadOnly))
         }
+    }
+
+    fn check_state(&self, state: &State<'m>, doing: Doing, id: SegmentId) -> Result<(), LinuxError> {
+        let cause = match state {
+            State { broken: true, .. } => Cause::Broken,
+            State { stopped: true, .. } => Cause::Closed,
+            _ => return Ok(()),
+        };
+        Err(self.error(doing, id, cause))
     }
 
     fn check_end(&self, doing: Doing, id: SegmentId, end: u64) -> Result<u32, LinuxError> {
@@ -213,9 +225,7 @@ impl<'m> RegionFiles<'m> {
         let filled = len.next_multiple_of(u64::from(self.geometry.write_unit()));
         let end = self.check_end(Doing::Write, id, u64::from(offset) + filled)?;
         let mut state = self.state.lock();
-        if state.broken {
-            return Err(self.error(Doing::Write, id, Cause::Broken));
-        }
+        self.check_state(&state, Doing::Write, id)?;
         let at = Mark {
             segment: id,
             end: offset,
@@ -314,6 +324,7 @@ impl<'m> RegionFiles<'m> {
     /// On return, bytes of this segment before `to` survive power loss.
     pub(crate) fn sync(&self, to: Mark) -> Result<(), LinuxError> {
         self.check_writable(Doing::Sync)?;
+        self.check_state(&self.state.lock(), Doing::Sync, to.segment)?;
         self.push(Doing::Sync, Some(to))
     }
 
@@ -435,6 +446,7 @@ impl<'m> RegionFiles<'m> {
         self.check_writable(Doing::Claim)?;
         let io = |errno| self.error(Doing::Claim, id, errno);
         let end = self.check_end(Doing::Claim, id, u64::from(end))?;
+        self.check_state(&self.state.lock(), Doing::Claim, id)?;
         let is_done = |state: &mut State<'m>| -> Result<bool, LinuxError> {
             let slot = self.open(state, Doing::Claim, id)?;
             Ok(end <= slot.layout().map_err(io)?.claimed)
@@ -575,9 +587,7 @@ impl<'m> RegionFiles<'m> {
         self.push(Doing::Settle, None)?;
         let mut spare = self.flight.lock();
         let mut state = self.state.lock();
-        if state.broken {
-            return Err(self.error(Doing::Settle, id, Cause::Broken));
-        }
+        self.check_state(&state, Doing::Settle, id)?;
         let direct = self.decide_path(&mut state, Doing::Settle, id)?;
         let block = state.staged.block();
         let slot = self.open(&mut state, Doing::Settle, id)?;
@@ -612,6 +622,21 @@ impl<'m> RegionFiles<'m> {
             state.broken = true;
             self.error(Doing::Settle, id, errno)
         })
+    }
+
+    /// Ends all writing through these files, for another opening of the region: waits for what is on its way, and drops
+    /// what is gathered. What was written stays readable.
+    pub fn stop_writing(&self) {
+        if self.is_forked() {
+            return;
+        }
+        let _flight = self.flight.lock();
+        let mut state = self.state.lock();
+        state.stopped = true;
+        if let Some(id) = state.staged.dirty_segment() {
+            state.broken = true;
+            state.staged.removed(id);
+        }
     }
 
     /// Forgets a segment that is no more; waits for bytes on their way to it.

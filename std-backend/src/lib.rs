@@ -40,7 +40,8 @@
 //!
 //! # Features
 //!
-//! `serde`: [`Options`] to and from configuration files.
+//! `serde`: [`Options`] to and from configuration files. `linux`: segments written by raw system calls, past the page
+//! cache or through it, chosen by `OptionsBuilder::write_path`.
 //!
 //! # What it does not do
 //!
@@ -72,6 +73,8 @@ mod wal;
 mod worker;
 
 pub use error::{Error, Infallible, Result};
+#[cfg(all(feature = "linux", target_os = "linux"))]
+pub use options::WritePath;
 pub use options::{BackgroundSync, Clock, Durability, Options, OptionsBuilder, OptionsError};
 pub use region::{Appended, Counters, Region};
 pub use stats::{RegionStats, SegmentState, SegmentStats, Stats, TableStats};

@@ -7,8 +7,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use walstone_core::{Geometry, GeometryError};
+use walstone_core::{Capacity, Geometry, GeometryError};
 
+use crate::files::{FileError, Files, MapStorage};
 use crate::seam::{Observer, Seam};
 
 /// What an acknowledgement promises.
@@ -47,6 +48,26 @@ pub enum BackgroundSync {
     Bytes(NonZeroU64),
 }
 
+/// How segments are written.
+#[cfg(all(feature = "linux", target_os = "linux"))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum WritePath {
+    /// By stores into shared maps: the cheapest written append.
+    #[default]
+    Mapped,
+    /// By raw system calls through the page cache.
+    Buffered,
+    /// By raw system calls past the page cache: the cheapest durable append. Where the file system cannot, as
+    /// `Buffered`; [`RegionStats`](crate::RegionStats) tell.
+    Direct,
+}
+
 /// A source of time for [`BackgroundSync::Interval`]. Nothing else looks at a clock, and no record does.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Time since some moment in the past; never runs backwards.
@@ -63,6 +84,10 @@ impl Clock for Monotonic {
     }
 }
 
+/// Bytes that the engine reads with one call, where it reads by calls.
+#[cfg(all(feature = "linux", target_os = "linux"))]
+const READ_LEN: usize = 64 << 10;
+
 /// How to open a log. Made by [`Options::builder`]; [`Options::default`] suits most.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -72,6 +97,8 @@ pub struct Options {
     pub(crate) background_sync: BackgroundSync,
     pub(crate) max_open_segments: usize,
     pub(crate) seed: Option<u64>,
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    pub(crate) write_path: WritePath,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seam: Seam,
 }
@@ -85,6 +112,8 @@ impl Default for Options {
             background_sync: BackgroundSync::Never,
             max_open_segments: 256,
             seed: None,
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            write_path: WritePath::Mapped,
             clock: Arc::new(Monotonic(Instant::now())),
             seam: Seam::new(),
         }
@@ -96,6 +125,23 @@ impl Options {
     #[must_use]
     pub fn builder() -> OptionsBuilder {
         OptionsBuilder::default()
+    }
+
+    /// The files of a region that was opened, to be written as these options say.
+    pub(crate) fn files(&self, map: MapStorage) -> Result<Files, FileError> {
+        #[cfg(all(feature = "linux", target_os = "linux"))]
+        return Files::new(map, self.write_path);
+        #[cfg(not(all(feature = "linux", target_os = "linux")))]
+        Ok(map)
+    }
+
+    /// What the engine may read into: where bytes are lent from maps, nothing.
+    pub(crate) fn capacity(&self) -> Capacity<'static> {
+        #[cfg(all(feature = "linux", target_os = "linux"))]
+        if self.write_path != WritePath::Mapped {
+            return Capacity::heap(READ_LEN);
+        }
+        Capacity::heap(0)
     }
 
     /// Entropy for the salts of new segments.
@@ -145,6 +191,15 @@ impl OptionsBuilder {
     #[must_use]
     pub const fn max_open_segments(mut self, count: usize) -> Self {
         self.options.max_open_segments = count;
+        self
+    }
+
+    /// How segments are written. By raw system calls at most 16 of each region are open, whatever
+    /// [`OptionsBuilder::max_open_segments`] says.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    #[must_use]
+    pub const fn write_path(mut self, write_path: WritePath) -> Self {
+        self.options.write_path = write_path;
         self
     }
 

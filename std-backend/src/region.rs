@@ -104,7 +104,7 @@ impl Region {
         let crc = payload_crc(batch);
         let (appended, mark) = self.shared.append_with(|log| log.append_encoded(batch, crc))?;
         if durability == Durability::Written {
-            self.shared.written(mark);
+            self.shared.written(mark)?;
         }
         Ok(Ticket::new(self, appended, mark, durability))
     }

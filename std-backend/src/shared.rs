@@ -14,7 +14,7 @@ use crate::ahead::Ahead;
 use crate::background::{Background, Wanted};
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
-use crate::files::{Cause, Doing, FileError, MapStorage};
+use crate::files::{Cause, Doing, FileError, Files};
 use crate::group::{Group, Progress};
 use crate::options::{Durability, Options};
 use crate::readers::Readers;
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) id: u64,
     writer: Mutex<Writer>,
     /// A handle for syncing, creating and reading beside the appender.
-    pub(crate) files: MapStorage,
+    pub(crate) files: Files,
     facts: Mutex<Arc<Facts>>,
     /// The last sequence given.
     last: AtomicU64,
@@ -86,7 +86,7 @@ impl Shared {
     pub(crate) fn new(
         id: u64,
         log: Log<'static, Store>,
-        files: MapStorage,
+        files: Files,
         readers: Arc<Readers>,
         options: &Options,
         worker: &Arc<Worker>,
@@ -231,7 +231,6 @@ impl Shared {
     ) -> Result<(Appended, Mark)> {
         let appended = self.with_log(|log| {
             let appended = operation(log)?;
-            log.hand_over()?;
             // With the log locked, so that nobody else counts.
             let appends = self.appends.load(Ordering::Relaxed);
             self.appends.store(appends + 1, Ordering::Relaxed);
@@ -253,7 +252,7 @@ impl Shared {
         let (appended, mark) = self.append_with(operation)?;
         match durability {
             Durability::Durable => self.wait(mark)?,
-            Durability::Written => self.written(mark),
+            Durability::Written => self.written(mark)?,
         }
         Ok(appended)
     }
@@ -302,8 +301,23 @@ impl Shared {
         })
     }
 
+    /// Hands over what was appended up to here, and all that others appended meanwhile, and counts it towards the next
+    /// background sync. Without the log locked: who comes late finds it done.
+    pub(crate) fn written(self: &Arc<Self>, mark: Mark) -> Result<()> {
+        if let Err(error) = self.files.hand_over_beside(mark) {
+            let mut log = self.log();
+            log.poison(PoisonCause::Write);
+            drop(log);
+            let cause = PoisonCause::Write;
+            self.group.fail(Error::Poisoned { region: self.id, cause });
+            return Err(error.into());
+        }
+        self.count_written(mark);
+        Ok(())
+    }
+
     /// Counts a written append towards the next background sync.
-    pub(crate) fn written(self: &Arc<Self>, mark: Mark) {
+    fn count_written(self: &Arc<Self>, mark: Mark) {
         match self.background.written(self.distance(mark)) {
             Wanted::Nothing => {}
             Wanted::Watch => self.worker.push(Job::Watch(Arc::downgrade(self))),
@@ -435,7 +449,7 @@ impl Shared {
 }
 
 /// The last sequence that is durable for certain, where nothing was settled.
-fn known_durable(log: &Log<'static, Store>, files: &MapStorage) -> u64 {
+fn known_durable(log: &Log<'static, Store>, files: &Files) -> u64 {
     let snapshot = log.snapshot(false);
     let at = snapshot.segment_count() - 1;
     let Some(active) = snapshot.segment(at) else { return 0 };

@@ -47,6 +47,9 @@ pub struct RegionStats {
     pub views: usize,
     /// Reclaimed segments that wait for a view to be dropped.
     pub held_by_views: Vec<SegmentId>,
+    /// What raw system calls did and had to do without, where segments are written by them.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    pub linux: Option<walstone_linux::Stats>,
 }
 
 /// What a segment is made of.
@@ -132,6 +135,8 @@ pub(crate) fn of_region(shared: &Arc<Shared>) -> Result<RegionStats> {
         // This one is not the user's.
         views: views - 1,
         held_by_views,
+        #[cfg(all(feature = "linux", target_os = "linux"))]
+        linux: shared.files.linux_stats(),
     })
 }
 

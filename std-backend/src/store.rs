@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use walstone_core::{Found, Geometry, Mark, SegmentId, Storage};
 
-use crate::files::{Doing, FileError, MapStorage};
+use crate::files::{Doing, FileError, Files};
 use crate::readers::Readers;
 
 /// Files, and who still reads what.
 #[derive(Debug)]
 pub(crate) struct Store {
-    files: MapStorage,
+    files: Files,
     readers: Arc<Readers>,
     syncs: Arc<SyncGate>,
 }
@@ -46,7 +46,7 @@ impl SyncGate {
 }
 
 impl SyncTurn<'_> {
-    pub(crate) fn sync(mut self, files: &mut MapStorage, mark: Mark) -> Result<(), FileError> {
+    pub(crate) fn sync(mut self, files: &mut Files, mark: Mark) -> Result<(), FileError> {
         if *self.failed {
             let error = io::Error::other("an earlier sync of this region failed");
             return Err(FileError::io(Doing::Sync, &*files.dir(), error));
@@ -58,7 +58,7 @@ impl SyncTurn<'_> {
 }
 
 impl Store {
-    pub(crate) fn new(files: MapStorage, readers: Arc<Readers>) -> Self {
+    pub(crate) fn new(files: Files, readers: Arc<Readers>) -> Self {
         Self {
             files,
             readers,

@@ -11,10 +11,10 @@ use walstone_core::{
 };
 
 use crate::error::{Error, Result};
-use crate::files::MapStorage;
+use crate::files::Files;
 use crate::shared::{Facts, Shared};
 
-type Pin = <MapStorage as SharedStorage>::Pin;
+type Pin = <Files as SharedStorage>::Pin;
 
 /// A region as it was when the view was made. Stays valid through appends, deletions, rotation, reclaim and close.
 ///

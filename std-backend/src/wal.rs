@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use walstone_core::segment::header::Header;
 use walstone_core::segment::layout::MAX_SEGMENT_LEN;
-use walstone_core::{Capacity, Corruption, Geometry, Log, Reason, Report, Salvage, Salvaged, SegmentId, Storage};
+use walstone_core::{Corruption, Geometry, Log, Reason, Report, Salvage, Salvaged, SegmentId, Storage};
 
 use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
-use crate::files::{Cause, FileError, MapStorage, Root, is_version_0};
+use crate::files::{Cause, FileError, Files, Root, is_version_0};
 use crate::options::Options;
 use crate::readers::Readers;
 use crate::region::Region;
@@ -407,8 +407,9 @@ impl Inner {
         let segment_len = segment_len.unwrap_or(options.segment_len);
         let readers = Arc::new(Readers::default());
         let (log, files) = self.root.create_region_dir(region, segment_len, |files| {
+            let files = options.files(files)?;
             let store = Store::new(files.clone(), Arc::clone(&readers));
-            let log = Log::create(store, Capacity::heap(0), engine_options(options, region))
+            let log = Log::create(store, options.capacity(), engine_options(options, region))
                 .map_err(|error| Error::of_region(region, error))?;
             Ok::<_, Error>((log, files))
         })?;
@@ -496,13 +497,13 @@ fn try_open_region(
         .copied()
         .unwrap_or(options.segment_len);
     let segment_len = stored.map_or(asked, |stored| stored.segment_len());
-    let files = root.region(region, segment_len)?;
+    let files = options.files(root.region(region, segment_len)?)?;
     let store = Store::new(files.clone(), Arc::clone(readers));
     let engine = engine_options(options, region);
     let log = if read_only {
-        Log::open_read_only(store, Capacity::heap(0), engine)
+        Log::open_read_only(store, options.capacity(), engine)
     } else {
-        Log::open(store, Capacity::heap(0), engine)
+        Log::open(store, options.capacity(), engine)
     };
     let mut log = log.map_err(|error| match error {
         // A region gets its name only after its first segment is durable.
@@ -552,5 +553,5 @@ impl fmt::Debug for Inner {
 const _: fn() = || {
     fn is_storage<S: Storage + Send>() {}
     is_storage::<Store>();
-    is_storage::<MapStorage>();
+    is_storage::<Files>();
 };

@@ -150,6 +150,31 @@ impl MapStorage {
         self.region.ground.is_forked()
     }
 
+    /// Whether the root may be changed through this handle. Costs two loads.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    #[inline]
+    pub(crate) fn check_writable(&self, doing: Doing) -> Result<(), FileError> {
+        self.region.check_writable(doing)
+    }
+
+    /// Whether the root was opened for reading only.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.region.ground.lock.is_none()
+    }
+
+    /// [`Storage::hand_over`] beside the handle that appends: stores need none.
+    #[cfg(not(all(feature = "linux", target_os = "linux")))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "as the other way of writing has it"
+    )]
+    #[inline]
+    pub(crate) fn hand_over_beside(&self, _to: Mark) -> Result<(), FileError> {
+        Ok(())
+    }
+
     /// Whether this is the handle that appends; it becomes that now if no other handle is.
     pub fn appends(&mut self) -> bool {
         if self.right.is_none() {

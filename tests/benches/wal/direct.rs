@@ -4,9 +4,10 @@ use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-
+use walstone::{Durability as Promise, Region, Wal};
 use walstone_core::{Batch, Capacity, Checksum, Geometry, Log, Options};
 use walstone_linux::sys::{self, AnonymousMap, Durability, Fd};
 use walstone_linux::{LinuxStorage, Memory, RegionFiles, Root, WritePath};
@@ -19,6 +20,9 @@ pub(crate) struct RawDirect;
 
 /// The log over `walstone-linux` alone, in one thread.
 pub(crate) struct Linux;
+
+/// The log over the std backend, with segments written past the page cache.
+pub(crate) struct Front;
 
 /// Room for one stream; when it is full, the next record overwrites the first.
 const STREAM_LEN: u32 = 16 << 20;
@@ -46,7 +50,10 @@ pub(crate) fn amplified(row: &'static str, written: u64, user: u64) {
 /// How many bytes the rows of the last workload wrote for each byte of a record.
 pub(crate) fn print_amplification() {
     for (row, written, user) in AMPLIFIED.lock().expect("nobody panics with it").drain(..) {
-        println!("  {row}: {:.2} bytes written per user byte", written as f64 / user as f64);
+        println!(
+            "  {row}: {:.2} bytes written per user byte",
+            written as f64 / user as f64
+        );
     }
 }
 
@@ -117,12 +124,24 @@ impl Actor for Raw {
         self.written += (to - from) as u64;
         if !self.bulk {
             let bytes = &self.buffer[..to - from];
-            let written = sys::write_at(self.file.number(), bytes, from as u64, BLOCK as u32, Durability::Durable);
+            let written = sys::write_at(
+                self.file.number(),
+                bytes,
+                from as u64,
+                BLOCK as u32,
+                Durability::Durable,
+            );
             return written.map_err(failed);
         }
         for piece in (from..to).step_by(BULK_LEN) {
             let bytes = &self.buffer[..BULK_LEN.min(to - piece)];
-            let written = sys::write_at(self.file.number(), bytes, piece as u64, BLOCK as u32, Durability::Written);
+            let written = sys::write_at(
+                self.file.number(),
+                bytes,
+                piece as u64,
+                BLOCK as u32,
+                Durability::Written,
+            );
             written.map_err(failed)?;
         }
         sys::sync_data(self.file.number()).map_err(failed)
@@ -149,7 +168,7 @@ impl Subject for Linux {
         let path = dir.join("wal");
         let root = Root::open(&c_path(&path)?).map_err(failed)?;
         let options = Options {
-            checksum: Checksum::new(|crc, bytes| crc32c::crc32c_append(crc, bytes)),
+            checksum: Checksum::new(crc32c::crc32c_append),
             ..Options::new(REGION, 42)
         };
         let memory = || Memory::map(BUFFER_LEN);
@@ -159,7 +178,7 @@ impl Subject for Linux {
         .map_err(|error: walstone_core::Error<walstone_linux::LinuxError>| failed(error))?;
         let region = c_path(&path.join(REGION.to_string()))?;
         let files = RegionFiles::open_dir(&region, true, geometry, WritePath::Direct, memory()).map_err(failed)?;
-        let storage = LinuxStorage::new(std::sync::Arc::new(files));
+        let storage = LinuxStorage::new(Arc::new(files));
         let mut log = Log::open(storage, Capacity::heap(READ_LEN), options).map_err(failed)?;
         let (record_len, batch) = match workload.task {
             Task::Direct { record_len, batch } => (record_len, batch),
@@ -183,7 +202,7 @@ impl Subject for Linux {
 }
 
 struct Append {
-    log: Log<'static, LinuxStorage<'static, std::sync::Arc<RegionFiles<'static>>>>,
+    log: Log<'static, LinuxStorage<'static, Arc<RegionFiles<'static>>>>,
     value: Vec<u8>,
     batch: usize,
     task: Task,
@@ -221,5 +240,97 @@ impl Drop for Append {
     fn drop(&mut self) {
         let written = self.log.storage().files().stats().written_bytes - self.begun;
         amplified(Linux.name(), written, self.steps * self.user_bytes);
+    }
+}
+
+impl Subject for Front {
+    fn name(&self) -> &'static str {
+        "walstone, direct"
+    }
+
+    fn takes(&self, workload: &Workload) -> bool {
+        RawDirect.takes(workload)
+    }
+
+    fn open(&self, workload: &Workload, dir: &Path) -> io::Result<Vec<Box<dyn Actor>>> {
+        let options = walstone::Options::builder().write_path(walstone::WritePath::Direct);
+        let wal = Wal::open(dir.join("wal"), options.build().map_err(failed)?).map_err(failed)?;
+        let region = wal.create_region(REGION).map_err(failed)?;
+        let (record_len, batch) = match workload.task {
+            Task::Direct { record_len, batch } => (record_len, batch),
+            Task::Bulk { record_len, .. } => (record_len, 1),
+            _ => return Err(io::Error::other("not taken")),
+        };
+        let value = payload(record_len);
+        // The session and its first spare segment are made by the first append.
+        region.append(TABLE, &value).map_err(failed)?;
+        let mut one = Batch::new();
+        for _ in 0..batch {
+            one.push(TABLE, &value);
+        }
+        let one = Arc::new(one);
+        let user_total = Arc::new(AtomicU64::new(0));
+        Ok((0..workload.threads)
+            .map(|_| {
+                Box::new(FrontAppend {
+                    wal: wal.clone(),
+                    region: region.clone(),
+                    value: value.clone(),
+                    batch: Arc::clone(&one),
+                    task: workload.task,
+                    steps: 0,
+                    user_bytes: workload.bytes_per_step() as u64,
+                    user_total: Arc::clone(&user_total),
+                }) as Box<dyn Actor>
+            })
+            .collect())
+    }
+}
+
+struct FrontAppend {
+    wal: Wal,
+    region: Region,
+    value: Vec<u8>,
+    batch: Arc<Batch<'static>>,
+    task: Task,
+    steps: u64,
+    user_bytes: u64,
+    /// Of all threads.
+    user_total: Arc<AtomicU64>,
+}
+
+impl Actor for FrontAppend {
+    fn step(&mut self) -> io::Result<()> {
+        self.steps += 1;
+        match self.task {
+            Task::Bulk { count, .. } => {
+                // Tickets that nobody waits for: their bytes are gathered until the last one is waited for.
+                for _ in 1..count {
+                    drop(self.region.submit(&self.batch, Promise::Durable).map_err(failed)?);
+                }
+                self.region.append(TABLE, &self.value).map(drop).map_err(failed)
+            }
+            Task::Direct { batch: 1, .. } => self.region.append(TABLE, &self.value).map(drop).map_err(failed),
+            _ => self.region.append_batch(&self.batch).map(drop).map_err(failed),
+        }
+    }
+}
+
+impl Drop for FrontAppend {
+    fn drop(&mut self) {
+        // The counters are those of the region: the last of its threads tells.
+        self.user_total
+            .fetch_add(self.steps * self.user_bytes, Ordering::AcqRel);
+        if Arc::strong_count(&self.user_total) > 1 {
+            return;
+        }
+        let stats = self.wal.stats().ok();
+        if let Some(linux) = stats.and_then(|mut stats| stats.regions.pop()?.linux) {
+            amplified(
+                Front.name(),
+                linux.written_bytes,
+                self.user_total.load(Ordering::Acquire),
+            );
+        }
     }
 }

@@ -42,6 +42,8 @@ const SUBJECTS: &[&dyn Subject] = &[
     &direct::RawDirect,
     #[cfg(target_os = "linux")]
     &direct::Linux,
+    #[cfg(target_os = "linux")]
+    &direct::Front,
     &front::Walstone,
     &front::Reopen,
     &front::Recover,

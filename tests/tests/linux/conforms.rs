@@ -7,7 +7,7 @@ use walstone_linux::WritePath;
 use walstone_tests::behaviour::{Room, check_log, fixed_bytes};
 use walstone_tests::conformance::{check_full, check_shared, check_storage, check_survival};
 
-use crate::root::{PATHS, Place, fresh_in, places, reopened};
+use crate::place::{PATHS, Place, fresh_in, places, reopened};
 
 fn geometries() -> Vec<Geometry> {
     let plain = Geometry::new(4096).unwrap();
@@ -81,7 +81,7 @@ fn stats_tell_what_had_to_be_done_without() {
     assert!(!files.direct && !files.direct_refused, "{files:?}");
 }
 
-fn check_one_append(mut storage: crate::root::Storage) -> walstone_linux::Stats {
+fn check_one_append(mut storage: crate::place::Storage) -> walstone_linux::Stats {
     use walstone_core::{Mark, SegmentId, Storage};
     storage.create(SegmentId(1), &[7; 64]).unwrap();
     storage.claim(SegmentId(1), 5000).unwrap();

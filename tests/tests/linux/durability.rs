@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use walstone_core::{Geometry, Mark, SegmentId, SharedStorage, Storage};
 use walstone_linux::{LinuxStorage, Memory, RegionFiles, WritePath, sys};
 
-use crate::root::{PATHS, Place, REGION, c_path, fresh_in};
+use crate::place::{PATHS, Place, REGION, c_path, fresh_in};
 use crate::traced::{counted, is_traceable, recovered, run, told};
 
 #[test]
@@ -150,12 +150,12 @@ fn a_sync_vouches_for_what_was_handed_over_too() {
         storage.create(id, &[0xa5; 64]).unwrap();
         storage.claim(id, 32 << 10).unwrap();
         let mut end = 64;
-        let mut append = |storage: &mut crate::root::Storage| {
+        let mut append = |storage: &mut crate::place::Storage| {
             storage.write(id, end, &[&[7; 100]]).unwrap();
             end += 100;
             Mark { segment: id, end }
         };
-        let counts = |storage: &crate::root::Storage| {
+        let counts = |storage: &crate::place::Storage| {
             let stats = storage.files().stats();
             (stats.durable_writes, stats.writes, stats.syncs)
         };

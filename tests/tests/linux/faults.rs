@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 use walstone_linux::WritePath;
 
-use crate::root::PATHS;
+use crate::place::PATHS;
 use crate::traced::{is_traceable, recovered, run, told};
 
 const SEGMENT_LEN: u32 = 16 << 10;

@@ -5,7 +5,7 @@ use walstone::{Options, Wal};
 use walstone_core::{Capacity, Checksum, Geometry, Log};
 use walstone_linux::{Cause, LinuxStorage, Memory, Root};
 
-use crate::root::{PATHS, REGION, c_path, open};
+use crate::place::{PATHS, REGION, c_path, open};
 
 const SEGMENT_LEN: u32 = 64 << 10;
 

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use walstone_core::{Capacity, Checksum, Geometry, Log, Options};
 use walstone_linux::{LinuxStorage, Memory, WritePath};
 
-use crate::root::{REGION, open};
+use crate::place::{REGION, open};
 
 /// Whether processes can be traced here; says so if not.
 pub(crate) fn is_traceable() -> bool {

@@ -14,3 +14,13 @@ mod root;
 mod tickets;
 mod views;
 mod watch;
+
+use walstone::OptionsBuilder;
+
+/// Calls on segments pass the observer.
+const OBSERVED: bool = true;
+
+/// How the segments of these tests are written: as the options have it.
+fn written(options: OptionsBuilder) -> OptionsBuilder {
+    options
+}

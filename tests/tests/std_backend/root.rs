@@ -53,7 +53,7 @@ impl Root {
 
     /// Options with an observer and short segments.
     pub(crate) fn options(&self) -> OptionsBuilder {
-        Options::builder().segment_len(4096).observer(self.watch.clone())
+        crate::written(Options::builder().segment_len(4096).observer(self.watch.clone()))
     }
 
     pub(crate) fn open(&self) -> Wal {
