@@ -81,6 +81,8 @@ pub mod frame;
 mod geometry;
 mod log;
 mod media;
+#[doc(hidden)]
+pub mod mutation;
 mod position;
 #[cfg(feature = "alloc")]
 pub mod ram;

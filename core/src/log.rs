@@ -11,6 +11,7 @@ use crate::error::{Error, PoisonCause, Refusal};
 use crate::examine;
 use crate::geometry::{Mark, SegmentId};
 use crate::media;
+use crate::mutation::{self, Mutation};
 use crate::reads::Reads;
 use crate::record::{NewRecord, Void};
 use crate::recover::{Mode, Need, Options, Recovery};
@@ -113,8 +114,8 @@ impl<'w, S: Storage> Log<'w, S> {
                     let frame = engine.control_frame(control, offset).map_err(Refusal::on)?;
                     storage.write(id, offset, &[frame])
                 }
-                Step::Sync(mark) => storage.sync(mark),
-                Step::Settle { id, from, to } => storage.settle(id, from, to),
+                Step::Sync(mark) => sync(storage, engine, mark),
+                Step::Settle { id, from, to } => settle(storage, id, from, to),
                 Step::Remove { id } => storage.remove(id),
                 Step::Examine { at } => {
                     let dead = examine::is_dead(storage, engine.buffer.whole(), &engine.region, at);
@@ -430,6 +431,32 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 }
 
+fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Mark) -> Result<(), S::Error> {
+    if mutation::is(Mutation::SkipSync) {
+        return Ok(());
+    }
+    if mutation::is(Mutation::CountBeforeSync) {
+        engine.region.synced(mark);
+    }
+    if mutation::is(Mutation::SyncWrongSegment)
+        && let Some(spare) = engine.region.spares[0]
+    {
+        mark.segment = spare.id;
+    }
+    let outcome = storage.sync(mark);
+    if outcome.is_err() && mutation::is(Mutation::RetrySync) {
+        return storage.sync(mark);
+    }
+    outcome
+}
+
+fn settle<S: Storage>(storage: &mut S, id: SegmentId, from: u32, to: u32) -> Result<(), S::Error> {
+    if mutation::is(Mutation::SkipSettle) {
+        return Ok(());
+    }
+    storage.settle(id, from, to)
+}
+
 /// Performs what a recovery asks for until it needs nothing more.
 fn drive<S: Storage>(
     storage: &mut S,
@@ -454,7 +481,7 @@ fn drive<S: Storage>(
                 recovery.extent(extent).map_err(Refusal::on)?;
             }
             Need::Settle { id, from, to } => {
-                storage.settle(id, from, to).map_err(Error::Storage)?;
+                settle(storage, id, from, to).map_err(Error::Storage)?;
                 recovery.changed();
             }
             Need::Remove { id } => {

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::facts::{Footer, Retained};
 use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
+use crate::mutation::{self, Mutation};
 use crate::report::{Corruption, Reason};
 use crate::scan::{Event, MAX_WANTED_LEN, Scan};
 use crate::segment::header;
@@ -78,7 +79,11 @@ impl Walk {
             match event {
                 Event::More { offset, len } => {
                     self.offset = offset;
-                    self.min = len.clamp(1, MAX_WANTED_LEN as u32);
+                    self.min = if mutation::is(Mutation::LengthBeforeChecksum) {
+                        len
+                    } else {
+                        len.clamp(1, MAX_WANTED_LEN as u32)
+                    };
                 }
                 event => return Ok(event),
             }

@@ -12,6 +12,7 @@
 //! width, because `to` is clamped to the last given sequence only when the batch gets its own; a void whose
 //! `from` lies behind its `to` deletes nothing.
 
+use crate::mutation::{self, Mutation};
 use crate::wire;
 
 /// A record as it is read back. The value is lent by the storage or by the caller's buffer.
@@ -122,7 +123,11 @@ pub(crate) fn clamp_voids(payload: &mut [u8], first_sequence: u64) -> Result<(),
         at += len;
         match head {
             Head::Void(void) => {
-                let to = void.given(sequence).to;
+                let to = if mutation::is(Mutation::VoidNotClamped) {
+                    void.to
+                } else {
+                    void.given(sequence).to
+                };
                 wire::put(payload, at - 8..at, &to.to_le_bytes());
             }
             Head::User {

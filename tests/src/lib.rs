@@ -9,5 +9,6 @@ pub mod flash;
 pub mod images;
 pub mod kill;
 pub mod medium;
+pub mod mutants;
 pub mod repeatable;
 pub mod storages;

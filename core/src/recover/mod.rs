@@ -10,6 +10,7 @@ use crate::checksum::Checksum;
 use crate::error::{Error, Refusal};
 use crate::facts::{Retained, State};
 use crate::geometry::SegmentId;
+use crate::mutation::{self, Mutation};
 use crate::region::{Region, Spare};
 use crate::report::{Corruption, Reason, Tail};
 use crate::scan::{End, Event, Limit, Scan};
@@ -473,7 +474,10 @@ impl<'r, 'w> Recovery<'r, 'w> {
         opened.last_sequence = last_sequence;
         if matches!(self.mode, Mode::ReadOnly | Mode::Create) {
             Phase::Done
-        } else if !closed && self.region.active.durable < self.region.active.tail {
+        } else if !closed
+            && self.region.active.durable < self.region.active.tail
+            && !mutation::is(Mutation::ResumeBeforeSettle)
+        {
             // What a close frame covers is durable; the frame itself is settled when the next session begins.
             Phase::Settle
         } else {

@@ -4,6 +4,7 @@ use crate::error::{Error, Refusal};
 use crate::facts::{Retained, State};
 use crate::frame::Kind;
 use crate::geometry::SegmentId;
+use crate::mutation::{self, Mutation};
 use crate::recover::{Recovery, corrupt};
 use crate::region::Active;
 use crate::report::{Reason, Tail};
@@ -84,7 +85,8 @@ impl Recovery<'_, '_> {
                 // A seal that was under way names the segment made first. It stays until a new manifest is
                 // durable, should the seal turn out whole at the next open.
                 let mut above = self.region.segments.as_slice().iter().skip(at + 1);
-                self.region.aside.abandoned = above.next().filter(|_| sealed).map(Retained::segment);
+                let kept = sealed && !mutation::is(Mutation::RemoveTornSuccessor);
+                self.region.aside.abandoned = above.next().filter(|_| kept).map(Retained::segment);
                 offset
             }
             End::Sealed { end, successor, .. } => {

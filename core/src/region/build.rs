@@ -3,6 +3,7 @@
 use crate::facts::{self, Retained, SealFacts, State};
 use crate::frame::{self, Header, Kind};
 use crate::geometry::SegmentId;
+use crate::mutation::{self, Mutation};
 use crate::region::{Region, Session};
 use crate::voids::{self, Cover};
 
@@ -49,6 +50,7 @@ impl Region<'_> {
     /// The incarnation of a frame of this kind.
     pub(super) fn incarnation_of(&self, control: Control) -> u32 {
         match control {
+            Control::Resume { .. } if mutation::is(Mutation::ResumeKeepsIncarnation) => self.incarnation,
             Control::Resume { .. } => self.incarnation + 1,
             Control::Manifest if self.session == Session::Successor => self.incarnation + 1,
             _ => self.incarnation,
@@ -118,7 +120,10 @@ impl Region<'_> {
             out,
             self.next_sequence,
             live.chain(last.as_ref()),
-            self.voids.as_slice().iter().filter(|void| void.to >= oldest),
+            self.voids
+                .as_slice()
+                .iter()
+                .filter(|void| void.to >= oldest && !mutation::is(Mutation::ManifestWithoutVoids)),
         )
     }
 
@@ -146,7 +151,11 @@ impl Region<'_> {
             incarnation: self.incarnation,
             payload_len,
             sequence_delta: (self.next_sequence - self.active.first_sequence) as u32,
-            watermark: self.active.durable,
+            watermark: if mutation::is(Mutation::WatermarkIsWritten) {
+                self.active.tail
+            } else {
+                self.active.durable
+            },
             payload_crc,
         }
     }

@@ -12,6 +12,7 @@ use crate::error::PoisonCause;
 use crate::facts::{Cut, Cuts, Retained, State};
 use crate::frame::{self, Binding};
 use crate::geometry::{Geometry, Mark, SegmentId};
+use crate::mutation::{self, Mutation};
 use crate::record::Void;
 use crate::recover::Options;
 use crate::region::build::Control;
@@ -145,6 +146,9 @@ pub(crate) struct Region<'w> {
 
 /// Draws the salt of a segment from the host's entropy: the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) fn salt(seed: u64, id: SegmentId) -> u64 {
+    if mutation::is(Mutation::FixedSalt) {
+        return 1;
+    }
     let mut mixed = seed ^ id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -318,7 +322,9 @@ impl<'w> Region<'w> {
             Control::Seal => self.active.seal = (offset, offset + frame::HEADER_LEN as u32 + payload_len),
             Control::Close => self.session = Session::Open { closed: true },
             Control::Resume { from } => {
-                self.incarnation += 1;
+                if !mutation::is(Mutation::ResumeKeepsIncarnation) {
+                    self.incarnation += 1;
+                }
                 if from < offset {
                     self.aside.cuts.push(Cut { from, to: offset });
                 }
@@ -356,13 +362,18 @@ impl<'w> Region<'w> {
             self.session = Session::Beginning;
         }
         let manifest_end = self.layout.frame_after(self.layout.frames_start(), payload_len);
+        let durable = if mutation::is(Mutation::WatermarkOfOlderSegment) {
+            self.active.durable.min(manifest_end)
+        } else {
+            0
+        };
         self.active = Active {
             id: spare.id(),
             seed: spare.seed,
             base: self.incarnation,
             first_sequence: self.next_sequence,
             tail: manifest_end,
-            durable: 0,
+            durable,
             claimed: spare.claimed,
             manifest_end,
             seal: (0, 0),
@@ -416,6 +427,9 @@ impl<'w> Region<'w> {
     /// A void of a written batch.
     pub(crate) fn void_written(&mut self, void: Void) {
         if !void.is_empty() {
+            if mutation::is(Mutation::ReuseSequence) && void.to + 1 == self.next_sequence {
+                self.next_sequence = void.from;
+            }
             self.voids.add(void);
             self.examined = 0;
             self.version = self.version.wrapping_add(1);

@@ -3,6 +3,7 @@
 use crate::error::{Error, Refusal};
 use crate::facts::{self, Retained, SealFacts, State};
 use crate::geometry::{Mark, SegmentId};
+use crate::mutation::{self, Mutation};
 use crate::region::build::Control;
 use crate::region::{Region, Session};
 use crate::segment::layout::Purpose;
@@ -139,7 +140,8 @@ impl Region<'_> {
 
     /// A segment to remove, if the manifest that omits it is durable.
     pub(crate) fn remove_step(&self) -> Option<Step> {
-        if self.remove_failed || self.active.durable < self.active.manifest_end {
+        let in_doubt = self.active.durable < self.active.manifest_end && !mutation::is(Mutation::RemoveBeforeSync);
+        if self.remove_failed || in_doubt {
             return None;
         }
         // The seal of the newest segment names it until the log has gone on elsewhere.
@@ -154,7 +156,8 @@ impl Region<'_> {
     }
 
     pub(super) fn begin(&self) -> Result<Step, Refusal> {
-        if self.active.durable < self.active.tail && self.session != Session::Beginning {
+        let in_doubt = self.active.durable < self.active.tail && !mutation::is(Mutation::ResumeBeforeSettle);
+        if in_doubt && self.session != Session::Beginning {
             return Ok(Step::Settle {
                 id: self.active.id,
                 from: self.active.durable,
@@ -385,6 +388,7 @@ impl Region<'_> {
     /// is full.
     pub(super) fn second_spare_step(&self) -> Option<Result<Step, Refusal>> {
         match &self.spares[1] {
+            _ if mutation::is(Mutation::OneSpare) => None,
             None => Some(self.create_step()),
             Some(spare) if spare.claimed > 0 => None,
             Some(_) if self.refused => Some(Err(Error::Full)),
@@ -404,6 +408,7 @@ impl Region<'_> {
     pub(super) fn open_successor(&self) -> Result<Step, Refusal> {
         if let Some(step) = self.sync_step()
             && self.session != Session::Successor
+            && !mutation::is(Mutation::ManifestBeforeSync)
         {
             return Ok(step);
         }

@@ -3,6 +3,7 @@
 
 use crate::facts::Cut;
 use crate::frame::{self, Header, Kind};
+use crate::mutation::{self, Mutation};
 use crate::report::Reason;
 use crate::scan::window::{Take, Window};
 use crate::scan::{End, Event, Limit, Phase, Scan};
@@ -81,14 +82,16 @@ impl Scan {
         if self.erased.is_none() {
             ahead.dirty_end = ahead.at + frame::HEADER_LEN as u32;
         }
-        ahead.proven |= header.watermark > self.offset;
+        ahead.proven |= header.watermark > self.offset || mutation::is(Mutation::LookAheadWithoutWatermark);
         ahead.sealed |= header.kind == Kind::Seal;
         let from = header.payload_crc;
         if header.kind == Kind::Resume
             && header.incarnation > self.incarnation
             && from <= self.offset
             && ahead.at > self.offset
-            && ahead.cut.is_none_or(|(best, _)| header.incarnation >= best)
+            && ahead
+                .cut
+                .is_none_or(|(best, _)| header.incarnation >= best && !mutation::is(Mutation::FirstCutWins))
         {
             ahead.cut = Some((header.incarnation, Cut { from, to: ahead.at }));
         }

@@ -12,6 +12,7 @@ mod window;
 use crate::facts::{Cut, Cuts, ManifestHead, Retained};
 use crate::frame::{self, Binding, Header, HeaderError, Kind};
 use crate::geometry::SegmentId;
+use crate::mutation::{self, Mutation};
 use crate::record::Void;
 use crate::report::Reason;
 use crate::scan::ahead::LookAhead;
@@ -276,7 +277,11 @@ impl Scan {
             }),
             Limit::Exact(_) | Limit::Extent(_) => Phase::LookAhead(LookAhead {
                 reason,
-                at: self.offset,
+                at: if mutation::is(Mutation::NoLookAhead) {
+                    self.limit.end()
+                } else {
+                    self.offset
+                },
                 dirty_end: self.offset,
                 torn_end,
                 cut: None,
@@ -315,6 +320,13 @@ impl Scan {
             return None;
         }
         let header = match bytes.take(offset, frame::HEADER_LEN as u32) {
+            Take::Bytes(header)
+                if mutation::is(Mutation::LengthBeforeChecksum)
+                    && bytes.is_short_of(offset, frame::payload_len(header)) =>
+            {
+                let len = frame::payload_len(header);
+                return Some(Event::More { offset, len });
+            }
             Take::Bytes(bytes) => bytes.first_chunk().map_or(Err(HeaderError::Kind), |bytes| {
                 Header::decode(bytes, &self.binding, offset, self.base)
             }),
@@ -344,7 +356,7 @@ impl Scan {
             return self.damaged(Reason::Manifest);
         } else if header.kind == Kind::Resume {
             return self.resume(header);
-        } else if header.incarnation != self.incarnation {
+        } else if header.incarnation != self.incarnation && !mutation::is(Mutation::AcceptAnyIncarnation) {
             // Left over from a session that was cut off here.
             return self.invalid(Reason::FrameHeader);
         } else if self.first_sequence.checked_add(u64::from(header.sequence_delta)) != Some(self.sequence) {

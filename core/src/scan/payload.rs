@@ -3,6 +3,7 @@
 use crate::facts::{MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, decode_retained, decode_void};
 use crate::frame::{self, Header, Kind};
 use crate::geometry::SegmentId;
+use crate::mutation::{self, Mutation};
 use crate::record::{Head, MAX_HEAD_LEN};
 use crate::report::Reason;
 use crate::scan::window::{Take, Window};
@@ -26,7 +27,9 @@ impl Scan {
             };
             return None;
         }
-        if crc != header.payload_crc {
+        let ignored = mutation::is(Mutation::IgnorePayloadChecksum)
+            || (header.kind == Kind::Manifest && mutation::is(Mutation::ManifestWithoutPayload));
+        if crc != header.payload_crc && !ignored {
             return self.invalid(if header.kind == Kind::Manifest {
                 Reason::Manifest
             } else {

@@ -33,6 +33,11 @@ impl<'a> Window<'a> {
         (count * RUN_LEN) as u32
     }
 
+    /// Whether fewer than `len` bytes at `at` are in hand.
+    pub(crate) fn is_short_of(&self, at: u32, len: u32) -> bool {
+        u64::from(at) + u64::from(len) > u64::from(self.offset) + self.bytes.len() as u64
+    }
+
     /// Exactly `len` bytes at `at`.
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn take(&self, at: u32, len: u32) -> Take<'a> {

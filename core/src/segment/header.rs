@@ -6,6 +6,7 @@ use core::fmt;
 use crate::checksum::Checksum;
 use crate::frame::Binding;
 use crate::geometry::{Geometry, GeometryError, SegmentId};
+use crate::mutation::{self, Mutation};
 use crate::segment::layout;
 use crate::wire;
 
@@ -168,6 +169,10 @@ impl Header {
     #[must_use]
     pub fn binding(&self, checksum: Checksum) -> Binding {
         let encoded = self.encode(checksum);
-        Binding::new(checksum, checksum.of(encoded.get(field::BOUND).unwrap_or_default()))
+        let mut bound = field::BOUND;
+        if mutation::is(Mutation::ChecksumWithoutSalt) {
+            bound.start = field::SALT.end;
+        }
+        Binding::new(checksum, checksum.of(encoded.get(bound).unwrap_or_default()))
     }
 }

@@ -6,6 +6,7 @@
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
 //! crashsim flips
 //! crashsim kill [--rounds N] [--seed N] [--strace]
+//! crashsim mutants
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
 //! ```
 //!
@@ -17,6 +18,7 @@ mod files;
 mod flash;
 mod flips;
 mod kill;
+mod mutants;
 mod random;
 
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ const COMMANDS: &[(&str, Command)] = &[
     ("flips", flips::run),
     ("kill", kill::run),
     ("kill-child", kill::child),
+    ("mutants", mutants::run),
     ("random", random::run),
 ];
 

@@ -1,0 +1,51 @@
+//! Faults that are put into the log on purpose, and the checker that is to catch each: how the checkers show that they can fail.
+//!
+//! A fault is compiled in under `--cfg walstone_mutants` and put in at run time (`walstone_core::mutation`), one at a time. A
+//! checker is caught sleeping if it visits [`MOST_STATES`] states without an alarm, or raises one where nothing was put in.
+
+pub mod checkers;
+pub mod table;
+
+use std::fmt;
+
+pub use checkers::Checker;
+pub use table::TABLE;
+
+/// A checker must have caught its fault before so many states.
+pub const MOST_STATES: u64 = 1_000_000;
+
+/// What is put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Into the engine.
+    Core(walstone_core::mutation::Mutation),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core(mutation) => fmt::Debug::fmt(mutation, f),
+        }
+    }
+}
+
+impl Fault {
+    /// Puts it into this process. False where faults were not compiled in.
+    #[must_use]
+    pub fn put_in(self) -> bool {
+        #[cfg(walstone_mutants)]
+        match self {
+            Self::Core(mutation) => walstone_core::mutation::put_in(Some(mutation)),
+        }
+        cfg!(walstone_mutants)
+    }
+}
+
+/// A fault and who is to notice it.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// The fault.
+    pub fault: Fault,
+    /// Who is to notice.
+    pub checker: Checker,
+}
