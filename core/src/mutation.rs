@@ -38,8 +38,8 @@ pub enum Mutation {
     WatermarkOfOlderSegment,
     /// A session resumes with the incarnation before it.
     ResumeKeepsIncarnation,
-    /// Of several cuts the first one found counts.
-    FirstCutWins,
+    /// Of several cuts the last one found counts, of whichever session it is.
+    LastCutWins,
     /// Segments are removed before the manifest that omits them is durable.
     RemoveBeforeSync,
     /// The next manifest is written before the segment in front of it is durable.
@@ -83,7 +83,7 @@ impl Mutation {
         Self::WatermarkIsWritten,
         Self::WatermarkOfOlderSegment,
         Self::ResumeKeepsIncarnation,
-        Self::FirstCutWins,
+        Self::LastCutWins,
         Self::RemoveBeforeSync,
         Self::ManifestBeforeSync,
         Self::ResumeBeforeSettle,

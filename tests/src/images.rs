@@ -410,13 +410,6 @@ pub fn eight_segments(closed: bool) -> Image {
         story.append(5, 120);
         story.sync();
     }
-    // Deletions of the same length in one segment: frames that differ in their place alone.
-    for table in [1, 2, 4] {
-        let last = story.log().last_sequence();
-        story.delete_up_to(table, last / 2);
-        story.append(2, 30);
-        story.sync();
-    }
     let image = ended(story, closed);
     assert_eq!(image.ram.ids().count() * 8192, 64 << 10, "the image is to have 64 KiB");
     image
@@ -446,6 +439,10 @@ fn sessions(geometry: Geometry) -> Story {
     for table in [1, 2, 2, 4] {
         story.append(table, record_len);
     }
+    // Frames of the same length that begin with the same sequence: only their place tells them apart.
+    let last = story.log().last_sequence();
+    story.delete_up_to(1, last);
+    story.delete_up_to(4, last);
     story.sync();
     story.append(1, 2 * record_len);
     let mut story = story.tear(record_len);

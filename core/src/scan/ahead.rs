@@ -91,7 +91,7 @@ impl Scan {
             && ahead.at > self.offset
             && ahead
                 .cut
-                .is_none_or(|(best, _)| header.incarnation >= best && !mutation::is(Mutation::FirstCutWins))
+                .is_none_or(|(best, _)| header.incarnation >= best || mutation::is(Mutation::LastCutWins))
         {
             ahead.cut = Some((header.incarnation, Cut { from, to: ahead.at }));
         }

@@ -7,10 +7,16 @@ use walstone_core::{Capacity, Geometry, Log, Storage};
 
 use crate::crash::explore::{Explorer, Failure, guarded, telling_limits};
 use crate::crash::history::{Op, PRELUDES, Words};
-use crate::crash::setup::{SETUPS, Setup};
+use crate::crash::setup::SETUPS;
 use crate::damage::sweep::{Sweep, Tally};
 use crate::damage::{self, Damage};
-use crate::images::{self, Image, read_all};
+use crate::files::explore::Known;
+use crate::files::lie::Lie;
+use crate::files::life::SMALL;
+use crate::files::survivors::Limits;
+use crate::files::sweep::{self, Plan};
+use crate::images::{self, Image, Story, read_all};
+use crate::mutants::made_up::MadeUp;
 
 /// A way to look for a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,15 +29,38 @@ pub enum Checker {
     Damage,
     /// A region made anew where one was removed, on a medium that keeps old bytes.
     FormerLife,
+    /// Segments that no history of a healthy medium leads to.
+    MadeUp,
+    /// Bytes that are gone at one open and back at the next.
+    Healing,
+    /// A device that is filled to the last slot.
+    FullDevice,
+    /// The crash simulator of files and names, below the std backend.
+    Files,
 }
 
 /// What a checker came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Run {
     /// States visited.
     pub states: u64,
     /// What was wrong.
     pub alarm: Option<String>,
+}
+
+impl Run {
+    /// Visits one more state, unless something was wrong already. A panic is what an alarm looks like.
+    fn look(&mut self, state: String, check: impl FnOnce()) {
+        if self.alarm.is_some() {
+            return;
+        }
+        self.states += 1;
+        let checked = guarded(|| {
+            check();
+            Ok(())
+        });
+        self.alarm = checked.err().map(|failure| format!("{state}: {failure}"));
+    }
 }
 
 impl fmt::Display for Checker {
@@ -41,22 +70,39 @@ impl fmt::Display for Checker {
             Self::Histories => "histories",
             Self::Damage => "damage",
             Self::FormerLife => "former life",
+            Self::MadeUp => "made up",
+            Self::Healing => "healing",
+            Self::FullDevice => "full device",
+            Self::Files => "files",
         })
     }
 }
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Words, Self::Histories, Self::Damage, Self::FormerLife];
+    pub const ALL: [Self; 8] = [
+        Self::Words,
+        Self::Histories,
+        Self::Damage,
+        Self::FormerLife,
+        Self::MadeUp,
+        Self::Healing,
+        Self::FullDevice,
+        Self::Files,
+    ];
 
-    /// Looks until something is wrong or `limit` states were visited.
+    /// Looks until something is wrong or `limit` states were visited. `lie`: what the disk lies about, below files.
     #[must_use]
-    pub fn run(self, limit: u64) -> Run {
+    pub fn run(self, limit: u64, lie: Option<Lie>) -> Run {
         match self {
             Self::Words => explored(limit, words),
             Self::Histories => explored(limit, histories),
             Self::Damage => damaged(limit),
-            Self::FormerLife => former_lives(limit),
+            Self::FormerLife => former_lives(),
+            Self::MadeUp => made_up(),
+            Self::Healing => healing(),
+            Self::FullDevice => full_device(),
+            Self::Files => files(lie),
         }
     }
 }
@@ -97,7 +143,7 @@ fn histories(explorer: &mut Explorer, limit: u64) -> Result<(), Failure> {
 }
 
 fn damaged(limit: u64) -> Run {
-    let mut run = Run { states: 0, alarm: None };
+    let mut run = Run::default();
     // Also the making of an image, and of the oracle, is a test of the log.
     let swept = guarded(|| {
         for closed in [true, false] {
@@ -142,40 +188,29 @@ fn first_wrong(image: &Image, damages: &[Damage]) -> Tally {
 }
 
 /// Makes a region, fills it, removes all of it, makes it again and writes less than before.
-fn former_lives(limit: u64) -> Run {
+fn former_lives() -> Run {
     let geometry = Geometry::new(1024).and_then(|geometry| geometry.with_erased(None));
     let geometry = geometry.expect("a small geometry");
-    let mut run = Run { states: 0, alarm: None };
-    for before in 1..limit.min(12) {
+    let mut run = Run::default();
+    for before in 1..12 {
         for now in 0..before {
-            run.states += 1;
-            let lived = guarded(|| {
+            run.look(format!("{before} records, then {now}"), || {
                 // The host's entropy differs from life to life.
-                let mut storage = live(RamStorage::new(geometry), before, 1).0;
+                let (mut storage, _) = live(RamStorage::new(geometry), before, 1);
                 let ids: Vec<_> = storage.ids().collect();
                 for id in ids.into_iter().rev() {
-                    let _ = storage.remove(id);
+                    storage.remove(id).expect("it was listed");
                 }
                 let (storage, written) = live(storage, now, 2);
-                let mut log = Log::open(storage, Capacity::heap(0), images::options()).map_err(wrong)?;
-                let (found, error) = read_all(&mut log, None);
+                let (found, error) = read_all(&mut opened(storage), None);
                 assert!(
                     error.is_none() && found.keys().copied().eq(written),
                     "{found:?}, {error:?}"
                 );
-                Ok(())
             });
-            if let Err(failure) = lived {
-                run.alarm = Some(format!("{before} records, then {now}: {failure}"));
-                return run;
-            }
         }
     }
     run
-}
-
-fn wrong(error: impl fmt::Display) -> Failure {
-    panic!("{error}")
 }
 
 /// Records of a region made here, one after the other, each durable.
@@ -193,8 +228,95 @@ fn live(storage: RamStorage, records: u64, seed: u64) -> (RamStorage, std::ops::
     (log.into_storage(), 1..=records)
 }
 
-/// The medium of this name.
-#[allow(dead_code, reason = "not yet")]
-fn named(name: &str) -> Setup {
-    Setup::named(name).expect("the medium is known")
+/// One operation on files, cut anywhere, and its recovery.
+fn files(lie: Option<Lie>) -> Run {
+    let one = (0..=1).flat_map(|len| sweep::words(SMALL, len, 0));
+    let histories: Vec<_> = one.chain(sweep::words(SMALL, 0, 1)).collect();
+    let plan = Plan {
+        limits: Limits::SHORT,
+        lie,
+        threads: 1,
+        until: None,
+    };
+    let known = Known::default();
+    let explored = sweep::explore(&histories, &plan, &known);
+    Run {
+        states: known.count() as u64,
+        alarm: explored.err().map(|failure| failure.to_string()),
+    }
+}
+
+/// Made-up segments, and how many records each holds.
+fn made_up() -> Run {
+    let torn = MadeUp::segment();
+    let from = torn.end();
+    let own = MadeUp::segment().record(1, 0);
+    let behind = own.end();
+    let cases = [
+        // The later session did not see the resume frame of the one before, which reads back now.
+        (torn.noise().resume(3, from, 0).record(3, 0).resume(2, from, 0), 1),
+        // A frame of an earlier session, where one of this session would go on.
+        (own.resume(2, behind, 1).record(1, 1), 1),
+    ];
+    let mut run = Run::default();
+    for (segment, expected) in cases {
+        run.look(format!("a made-up segment of {expected} records"), || {
+            let mut log = opened(segment.storage());
+            let (found, error) = read_all(&mut log, None);
+            assert!(error.is_none() && found.len() == expected, "{found:?}, {error:?}");
+        });
+    }
+    run
+}
+
+/// The last frame of a segment reads torn at one open, and whole at the next: a page that was on the brink.
+fn healing() -> Run {
+    let mut run = Run::default();
+    let mut story = Story::create(Geometry::new(1536).expect("a small geometry"));
+    let first = story.newest();
+    while story.newest() == first {
+        story.append(1, 40);
+        story.sync();
+    }
+    let next = story.newest();
+    let mut sealed = story.leave().ram;
+    // The manifest of the next segment did not reach the medium.
+    sealed.bytes_mut(next).expect("the log goes on there")[64..].fill(0);
+    let whole = sealed.bytes(first).expect("the first segment").to_vec();
+    let end = whole.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+    let expected = read_all(&mut opened(sealed.clone()), None).0;
+    // As long as its header is there: of a seal that left no trace nobody knows.
+    for lost in 1..50 {
+        run.look(format!("{lost} bytes of a seal lost and found"), || {
+            let mut ram = sealed.clone();
+            ram.bytes_mut(first).expect("the first segment")[end - lost..end].fill(0);
+            let mut ram = opened(ram).into_storage();
+            ram.bytes_mut(first).expect("the first segment").copy_from_slice(&whole);
+            let (found, error) = read_all(&mut opened(ram), None);
+            assert!(error.is_none() && found == expected, "{error:?}");
+        });
+    }
+    run
+}
+
+/// A device of few slots is filled, emptied and written to again.
+fn full_device() -> Run {
+    let mut run = Run::default();
+    for slots in 3..9 {
+        run.look(format!("{slots} slots"), || {
+            let geometry = Geometry::new(1024).expect("a small geometry");
+            let storage = RamStorage::new(geometry).with_capacity_limit(slots * 1024);
+            let mut log = Log::create(storage, Capacity::heap(0), images::options()).expect("there is room");
+            while log.append(1, &[7; 100]).is_ok() {}
+            log.delete_up_to(1, u64::MAX).expect("deletions have their reserve");
+            log.reclaim().expect("what is deleted gives room");
+            log.sync().expect("the storage does not fail");
+            log.append(1, &[7; 100]).expect("there is room again");
+        });
+    }
+    run
+}
+
+fn opened(storage: RamStorage) -> Log<'static, RamStorage> {
+    Log::open(storage, Capacity::heap(0), images::options()).expect("no damage reads as corruption here")
 }

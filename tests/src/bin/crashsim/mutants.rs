@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use walstone_tests::mutants::{Checker, MOST_STATES, TABLE};
+use walstone_tests::mutants::{Checker, MOST_STATES, TABLE, put_in};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -25,7 +25,8 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
             "--one" => one = Some(arguments.value::<String>(&name)?),
             "--by" => {
                 let by: String = arguments.value(&name)?;
-                asked = Checker::ALL.into_iter().find(|checker| checker.to_string() == by);
+                let named = Checker::ALL.into_iter().find(|checker| checker.to_string() == by);
+                asked = Some(named.ok_or_else(|| format!("no checker is called {by}"))?);
             }
             _ => return Err(format!("mutants has no option {name}")),
         }
@@ -70,11 +71,12 @@ fn alone(name: &str, asked: Option<Checker>) -> Outcome {
     let checker = asked.or(mutant.map(|mutant| mutant.checker));
     let checker = checker.ok_or("no checker is asked for")?;
     if let Some(mutant) = mutant
-        && !mutant.fault.put_in()
+        && !put_in(mutant.fault)
     {
         return Err("faults are not compiled in".into());
     }
-    let run = checker.run(MOST_STATES);
+    let lie = mutant.and_then(|mutant| mutant.fault.lie());
+    let run = checker.run(MOST_STATES, lie);
     println!(
         "{} {}",
         run.states,
