@@ -441,7 +441,7 @@ fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Mark) ->
     if mutation::is(Mutation::SyncWrongSegment)
         && let Some(spare) = engine.region.spares[0]
     {
-        mark.segment = spare.id;
+        mark.segment = spare.id();
     }
     let outcome = storage.sync(mark);
     if outcome.is_err() && mutation::is(Mutation::RetrySync) {

@@ -6,7 +6,7 @@ use walstone_core::ram::RamStorage;
 use walstone_core::{Capacity, Geometry, Log, Storage};
 
 use crate::crash::explore::{Explorer, Failure, guarded, telling_limits};
-use crate::crash::history::{Op, PRELUDES, Words};
+use crate::crash::history::{Op, PRELUDES, Words, random};
 use crate::crash::setup::SETUPS;
 use crate::damage::sweep::{Sweep, Tally};
 use crate::damage::{self, Damage};
@@ -119,7 +119,7 @@ fn explored(limit: u64, explore: fn(&mut Explorer, u64) -> Result<(), Failure>) 
 fn words(explorer: &mut Explorer, limit: u64) -> Result<(), Failure> {
     for len in 1..=3 {
         for prelude in PRELUDES {
-            for word in Words::new(&Op::ALL, len) {
+            for word in Words::new(&Op::ALL, len).all() {
                 for setup in &SETUPS {
                     if explorer.pairs() as u64 >= limit {
                         return Ok(());
@@ -137,7 +137,7 @@ fn histories(explorer: &mut Explorer, limit: u64) -> Result<(), Failure> {
         if explorer.pairs() as u64 >= limit {
             break;
         }
-        explorer.random(&SETUPS[seed as usize % SETUPS.len()], seed)?;
+        explorer.play(&SETUPS[seed as usize % SETUPS.len()], &random(seed))?;
     }
     Ok(())
 }

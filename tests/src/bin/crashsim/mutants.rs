@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use walstone_tests::mutants::{Checker, MOST_STATES, TABLE, put_in};
+use walstone_tests::mutants::{Checker, MOST_STATES, QUIET_STATES, TABLE, put_in};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -76,7 +76,8 @@ fn alone(name: &str, asked: Option<Checker>) -> Outcome {
         return Err("faults are not compiled in".into());
     }
     let lie = mutant.and_then(|mutant| mutant.fault.lie());
-    let run = checker.run(MOST_STATES, lie);
+    let limit = if mutant.is_some() { MOST_STATES } else { QUIET_STATES };
+    let run = checker.run(limit, lie);
     println!(
         "{} {}",
         run.states,
@@ -118,7 +119,9 @@ fn child(name: &str, checker: Checker) -> Result<String, String> {
     let Some(output) = wait(child).map_err(told)? else {
         return Ok("no answer".into());
     };
-    let (states, alarm) = output.trim().split_once(' ').unwrap_or(("?", "the process died"));
+    let Some((states, alarm)) = output.trim().split_once(' ') else {
+        return Ok("no answer".into());
+    };
     let short: String = alarm.chars().take(100).collect();
     Ok(match alarm {
         "silent" => format!("silent after {states} states"),
