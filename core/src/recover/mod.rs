@@ -15,6 +15,7 @@ use crate::region::{Region, Spare};
 use crate::report::{Corruption, Reason, Tail};
 use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::header;
+use crate::segment::layout::align_up;
 use crate::storage::Found;
 
 /// What a host gives beside storage and room.
@@ -273,7 +274,9 @@ impl<'r, 'w> Recovery<'r, 'w> {
             Phase::Settle => Need::Settle {
                 id: self.region.active.id,
                 from: self.region.active.durable,
-                to: self.region.active.tail,
+                // A write that the last process began behind the tail may be under way still, and tear what shares its
+                // sync unit.
+                to: align_up(self.region.active.tail, self.region.layout.geometry().sync_unit()),
             },
             Phase::Remove => match self.leftover() {
                 Some(segment) => Need::Remove { id: segment.segment() },

@@ -89,3 +89,11 @@ fn what_is_written_behind_a_torn_frame_does_not_complete_it() {
         explorer.word(&named("bytes"), &[], &word)
     });
 }
+
+/// A process died while it wrote the pad behind a frame that was not synced yet. The next one found the frame and made
+/// its bytes durable, but not the pad's, which are in the same sync unit and were still on their way: the power failed,
+/// the sync unit was torn, and a record that had been recovered was gone.
+#[test]
+fn what_was_recovered_is_not_torn_by_a_write_of_the_process_before() {
+    check(0, |explorer| explorer.word(&named("sync-units"), &[], &[Op::Durable]));
+}
