@@ -31,13 +31,19 @@ pub struct Medium {
     lending: bool,
     write_through: bool,
     capacity_limit: Option<u64>,
+    slots: Option<u32>,
     /// Lowest id first.
     segments: Vec<(u64, Segment)>,
     /// Unreadable slots, and the bytes each still holds claimed.
     unreadable: BTreeMap<u32, u64>,
+    /// Program pages, by segment and offset, that an interrupted program may have disturbed without a trace: what is
+    /// programmed there now may not stay.
+    disturbed: Vec<(u64, u32)>,
     /// The bytes of the segment removed last, where a new one shows them.
     stale: Option<Arc<Bytes>>,
     write_count: u64,
+    /// The number of the first write of this session.
+    first_write: u64,
     call_count: u64,
     crash: Option<(u64, Phase)>,
     crashed: bool,
@@ -105,6 +111,8 @@ enum Cut {
     Create(SegmentId, Segment),
     Remove(SegmentId),
     Release(u32),
+    /// What the segment was before, and what goes where in it.
+    Write(SegmentId, Segment, u32, Vec<u8>),
 }
 
 impl Medium {
@@ -124,10 +132,13 @@ impl Medium {
             lending: false,
             write_through: false,
             capacity_limit: None,
+            slots: None,
             segments: Vec::new(),
             unreadable: BTreeMap::new(),
+            disturbed: Vec::new(),
             stale: None,
             write_count: 0,
+            first_write: 0,
             call_count: 0,
             crash: None,
             crashed: false,
@@ -155,6 +166,13 @@ impl Medium {
     #[must_use]
     pub const fn with_capacity_limit(mut self, limit: u64) -> Self {
         self.capacity_limit = Some(limit);
+        self
+    }
+
+    /// Full rather than have more than `slots` segments and unreadable slots together.
+    #[must_use]
+    pub const fn with_slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots);
         self
     }
 
@@ -200,6 +218,11 @@ impl Medium {
         let now = self.clone();
         self.moments = moments;
         now
+    }
+
+    /// A session begins: the first write from here on is its first one.
+    pub const fn begin_session(&mut self) {
+        self.first_write = self.write_count;
     }
 
     /// Mutating calls so far.
@@ -257,11 +280,43 @@ impl Medium {
         self.leave_unreadable(0);
     }
 
-    /// What a new process may find when the old one died, power still on: pending writes are seen and
-    /// stay pending, a call that the crash cut short has each of its outcomes.
+    /// What a new process may find when the old one died, power still on: pending writes are seen and stay pending,
+    /// a call that the crash cut short has each of its outcomes, and of a write that it cut short there is a front.
     #[must_use]
     pub fn after_process_death(&self) -> Vec<Self> {
-        self.outcomes().into_iter().map(|(_, medium)| medium).collect()
+        let mut media: Vec<Self> = self.outcomes().into_iter().map(|(_, medium)| medium).collect();
+        if let Some(Cut::Write(id, before, offset, bytes)) = &self.cut {
+            let unit = self.geometry.write_unit() as usize;
+            let len = bytes.len();
+            // One unit, a frame's header, half of it, all but one unit.
+            let mut fronts = [unit, 24, len / 2, len.saturating_sub(unit)].map(|front| front / unit * unit);
+            fronts.sort_unstable();
+            let mut last = 0;
+            for front in fronts.into_iter().filter(|&front| front < len) {
+                if front > last {
+                    let mut medium = media[0].clone();
+                    if let Ok(segment) = medium.find_mut(*id) {
+                        *segment = before.clone();
+                    }
+                    if medium.put(*id, *offset, bytes[..front].to_vec()).is_ok() {
+                        if let Ok(segment) = medium.find_mut(*id) {
+                            // Nobody can tell the part that holds the erased value from one never written.
+                            Arc::make_mut(&mut segment.live).take_marks(&before.live);
+                        }
+                        media.push(medium);
+                    }
+                }
+                last = front;
+            }
+        }
+        media.iter_mut().for_each(Self::begin_session);
+        media
+    }
+
+    /// Whether the crash fell into a write.
+    #[must_use]
+    pub const fn is_cut_in_write(&self) -> bool {
+        matches!(self.cut, Some(Cut::Write(..)))
     }
 
     /// A number that is the same for equal content of media of one kind, in every run: for dropping states seen before.
@@ -289,7 +344,15 @@ impl Medium {
             new ^ of_segment(*id, segment.durable.digest())
         });
         let stale = self.stale.as_ref().map(|stale| of_segment(!0, stale.digest()));
-        slots.chain(segments).chain(stale).fold(0, |digest, part| digest ^ part)
+        let disturbed = self
+            .disturbed
+            .iter()
+            .map(|&(id, page)| Digest::of(&[id, u64::from(page)]));
+        slots
+            .chain(segments)
+            .chain(stale)
+            .chain(disturbed)
+            .fold(0, |digest, part| digest ^ part)
     }
 
     fn leave_unreadable(&mut self, claimed: u64) {
@@ -383,6 +446,10 @@ impl Medium {
         }
         let header = gathered(&[header], self.geometry.write_unit());
         self.check_range(0, header.len())?;
+        let taken = self.segments.len() + self.unreadable.len();
+        if self.slots.is_some_and(|slots| taken >= slots as usize) {
+            return Err(SimError::Full);
+        }
         let claimed = header.len() as u32;
         self.check_room(claimed)?;
         let mut bytes = Bytes::blank(self.geometry, self.stale.as_deref(), self.unit.min(8));
@@ -406,6 +473,7 @@ impl Medium {
         self.find(id)?;
         let at = self.segments.partition_point(|(at, _)| *at < id.0);
         let (_, segment) = self.segments.remove(at);
+        self.disturbed.retain(|(at, _)| *at != id.0);
         if self.geometry.erased().is_none() {
             self.stale = Some(segment.live.clone());
         }
@@ -427,6 +495,13 @@ impl Medium {
             let claimed = segment.claimed;
             return Err(RamError::NotClaimed { end, claimed }.into());
         }
+        let page_len = geometry.page_len();
+        let mut disturbed = self.disturbed.iter();
+        let hit = disturbed.find(|(at, page)| *at == id.0 && *page < end && offset < *page + page_len);
+        if let Some(&(_, offset)) = hit {
+            return Err(RamError::Overwritten { segment: id, offset }.into());
+        }
+        let segment = self.find_mut(id)?;
         if let Some(offset) = segment.live.first_written(offset, end) {
             return Err(RamError::Overwritten { segment: id, offset }.into());
         }
@@ -606,8 +681,11 @@ impl Storage for Medium {
                 Ok(())
             },
             |medium| {
+                let before = medium.find(id).ok().cloned();
                 // A refused write changes nothing.
-                let _ = medium.put(id, offset, torn);
+                if medium.put(id, offset, torn.clone()).is_ok() {
+                    medium.cut = before.map(|before| Cut::Write(id, before, offset, torn));
+                }
             },
         )
     }

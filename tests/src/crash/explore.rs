@@ -322,6 +322,9 @@ impl Explorer {
             life.record();
         }
         life.open()?;
+        if depth > 0 || !settled {
+            life.compare()?;
+        }
         if read_only.is_some_and(|state| *life.newest() != state) {
             return Err(Violation::OpensDisagree.into());
         }

@@ -79,7 +79,7 @@ impl Op {
 }
 
 /// What happened before a word begins; not explored itself.
-pub const PRELUDES: [&[Op]; 5] = [
+pub const PRELUDES: [&[Op]; 6] = [
     &[],
     // A segment that is full.
     &[Op::Largest, Op::Durable, Op::Small],
@@ -103,6 +103,8 @@ pub const PRELUDES: [&[Op]; 5] = [
         Op::Sync,
         Op::CloseReopen,
     ],
+    // As much as a small medium takes.
+    &[Op::Largest, Op::Largest, Op::Largest, Op::Largest, Op::Largest],
 ];
 
 /// All words of one length over an alphabet, in its order.

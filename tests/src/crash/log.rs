@@ -1,6 +1,6 @@
 //! The engine's blocking log as a [`Subject`], on any storage that tells its planned faults apart.
 
-use walstone_core::{Batch, Checksum, Error, Log, Mark, Options, PoisonCause, Report, Storage};
+use walstone_core::{Batch, Checksum, Error, Log, Mark, Options, PoisonCause, Position, Report, Storage};
 
 use super::machine::{Denied, Subject};
 use super::model::{Change, Record, Seen, Value};
@@ -12,6 +12,7 @@ pub struct Subjected<S: Storage> {
     log: Log<'static, S>,
     /// What must be durable for each append to be.
     marks: Vec<Mark>,
+    positions: Vec<(Record, Position)>,
 }
 
 /// An error of a storage that fails as planned.
@@ -48,7 +49,11 @@ impl<S: Storage<Error: Planned>> Subjected<S> {
     /// [`Denied`].
     pub fn new(opened: Result<Log<'static, S>, Error<S::Error>>) -> Result<Self, Denied> {
         let log = opened.map_err(|error| denied::<S>(error, false))?;
-        Ok(Self { log, marks: Vec::new() })
+        Ok(Self {
+            log,
+            marks: Vec::new(),
+            positions: Vec::new(),
+        })
     }
 
     /// The log itself.
@@ -117,6 +122,18 @@ impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
         };
         let appended = self.told(appended)?;
         self.marks.push(appended.mark);
+        let puts = changes.iter().filter_map(|change| match *change {
+            Change::Put(table, value) => Some((table, Some(value))),
+            _ => None,
+        });
+        for (nth, (table, value)) in (0..).zip(puts) {
+            let record = Record {
+                sequence: appended.first + u64::from(nth),
+                table,
+                value,
+            };
+            self.positions.push((record, appended.position.plus(nth)));
+        }
         Ok(appended.last)
     }
 
@@ -146,12 +163,40 @@ impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
         self.read(None, |record| {
             records.push(record);
             true
-        })?;
+        })
+    }
+
+    fn compare(&mut self, seen: &Seen) -> Result<(), String> {
         for table in [1, 2] {
-            let mut expected = records.iter().filter(|record| record.table == table);
+            let mut expected = seen.records.iter().filter(|record| record.table == table);
             self.read(Some(table), |record| expected.next() == Some(&record))?;
             if expected.next().is_some() {
                 return Err(format!("reading table {table} shows fewer records than reading all"));
+            }
+        }
+        Ok(())
+    }
+
+    fn positions(&self) -> &[(Record, Position)] {
+        &self.positions
+    }
+
+    fn compare_at(&mut self, at: &[(Record, Position)], seen: &Seen) -> Result<(), String> {
+        for &(record, position) in at {
+            let found = match self.log.read_at(position) {
+                Ok(found) => Some(Record {
+                    sequence: found.sequence,
+                    table: found.table,
+                    value: Value::parse(found.value),
+                }),
+                Err(Error::NoRecord) => None,
+                Err(error) => return Err(format!("{record:?} at {position:?}: {error:?}")),
+            };
+            let expected = seen.records.contains(&record).then_some(record);
+            if found != expected {
+                return Err(format!(
+                    "{record:?} at {position:?}: found {found:?}, expected {expected:?}"
+                ));
             }
         }
         Ok(())

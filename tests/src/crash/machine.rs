@@ -4,9 +4,9 @@
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
-use walstone_core::Report;
+use walstone_core::{Position, Report};
 
-use super::model::{Change, Seen};
+use super::model::{Change, Record, Seen};
 use crate::medium::{Limits, Phase};
 
 /// How a log is opened.
@@ -70,11 +70,30 @@ pub trait Subject {
     /// [`Denied`].
     fn close(&mut self) -> Result<(), Denied>;
 
-    /// Reads everything by every way there is into `seen`, which is empty.
+    /// Reads everything into `seen`, which is empty.
     ///
     /// # Errors
-    /// What could not be read, or read differently by two ways.
+    /// What could not be read.
     fn observe(&mut self, seen: &mut Seen) -> Result<(), String>;
+
+    /// Reads everything by the other ways there are.
+    ///
+    /// # Errors
+    /// What could not be read, or differs from `seen`.
+    fn compare(&mut self, seen: &Seen) -> Result<(), String>;
+
+    /// Where the records appended since the open stand, where the log tells.
+    fn positions(&self) -> &[(Record, Position)] {
+        &[]
+    }
+
+    /// Looks up where records stood in an earlier session or before a crash.
+    ///
+    /// # Errors
+    /// Where a record of `seen` is not found there, or another one is.
+    fn compare_at(&mut self, _at: &[(Record, Position)], _seen: &Seen) -> Result<(), String> {
+        Ok(())
+    }
 
     /// How many appends since the open the log calls durable.
     fn durable_count(&self) -> usize;

@@ -3,9 +3,11 @@
 use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
+use walstone_core::Position;
+
 use super::history::Op;
 use super::machine::{Denied, How, Machine, Plan, Subject};
-use super::model::{Change, Found, Line, Seen, State, Value, Wrong};
+use super::model::{Change, Found, Line, Record, Seen, State, Value, Wrong};
 use crate::medium::Limits;
 
 /// Why a run ended.
@@ -62,6 +64,8 @@ pub struct Life<'m, M: Machine> {
     recording: bool,
     spans: Vec<Span>,
     seen: Seen,
+    /// Where records of earlier sessions of this life stood.
+    positions: Vec<(Record, Position)>,
 }
 
 /// The moments of one call of the log, and what a crash at one of them must leave.
@@ -105,7 +109,8 @@ pub fn observe_read_only<M: Machine>(
     let mut process = machine.boot(image, true);
     let log = machine.open(&mut process, How::Read, opens);
     seen.clear();
-    log.map_err(Violation::Open)?.observe(seen).map_err(Violation::Read)?;
+    let mut log = log.map_err(Violation::Open)?;
+    log.observe(seen).map_err(Violation::Read)?;
     if machine.moments(&process) > 0 {
         return Err(Violation::ReadOnlyChanged);
     }
@@ -137,6 +142,7 @@ impl<'m, M: Machine> Life<'m, M> {
             recording: false,
             spans: Vec::new(),
             seen: Seen::default(),
+            positions: Vec::new(),
         }
     }
 
@@ -165,8 +171,9 @@ impl<'m, M: Machine> Life<'m, M> {
     /// # Errors
     /// [`Stop`].
     pub fn open(&mut self) -> Result<(), Stop> {
-        if self.log.take().is_some() {
+        if let Some(log) = self.log.take() {
             self.found = Some(self.line.left(false));
+            self.positions.extend(log.positions());
         }
         self.open_as(How::Write)
     }
@@ -188,6 +195,16 @@ impl<'m, M: Machine> Life<'m, M> {
         self.found = None;
         self.log = Some(log);
         Ok(())
+    }
+
+    /// Reads what the open found by all other ways.
+    ///
+    /// # Errors
+    /// [`Violation::Read`].
+    pub fn compare(&mut self) -> Result<(), Violation> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        log.compare(&self.seen).map_err(Violation::Read)?;
+        log.compare_at(&self.positions, &self.seen).map_err(Violation::Read)
     }
 
     /// Takes down what a crash within the last call of the log must leave.
@@ -297,10 +314,17 @@ impl<'m, M: Machine> Life<'m, M> {
             Op::Reclaim => self.control(op, M::Log::reclaim),
             Op::CloseReopen => {
                 self.control(op, M::Log::close)?;
-                self.open()
+                self.open()?;
+                Ok(self.compare()?)
             }
-            Op::Reopen => self.open(),
-            Op::PowerLoss => self.lose_power(),
+            Op::Reopen => {
+                self.open()?;
+                Ok(self.compare()?)
+            }
+            Op::PowerLoss => {
+                self.lose_power()?;
+                Ok(self.compare()?)
+            }
             Op::FailSync => {
                 self.plan(Plan::FailSync(1));
                 Ok(())
@@ -323,7 +347,9 @@ impl<'m, M: Machine> Life<'m, M> {
         let count = self.power_loss_count(&limits);
         let (_, image) = self.image_after_power_loss(&limits, count / 2);
         self.found = Some(self.left(true));
-        self.log = None;
+        if let Some(log) = self.log.take() {
+            self.positions.extend(log.positions());
+        }
         self.process = self.machine.boot(&image, self.recording);
         self.spans.clear();
         self.open()

@@ -51,6 +51,7 @@ impl Machine for Setup {
     }
 
     fn open(&self, process: &mut MediumHandle, how: How, nth: u64) -> Result<Self::Log, Denied> {
+        process.change(Medium::begin_session);
         let capacity = Capacity::heap(self.geometry.segment_len() as usize);
         let open = match how {
             How::Create => Log::open_or_create,
@@ -83,7 +84,12 @@ impl Machine for Setup {
         limits: &Limits,
         visit: &mut Visit<'_, Medium>,
     ) -> ControlFlow<()> {
-        at(process, moment).crash_images(limits, &mut |digest, how, image| visit(Left { digest, how, image }))
+        let medium = at(process, moment);
+        if moment.is_some() && medium.is_cut_in_write() {
+            // A loss of power may leave no more than behind the write, which is the next moment.
+            return ControlFlow::Continue(());
+        }
+        medium.crash_images(limits, &mut |digest, how, image| visit(Left { digest, how, image }))
     }
 
     fn process_death(

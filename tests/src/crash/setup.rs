@@ -14,6 +14,8 @@ pub struct Setup {
     pub geometry: Geometry,
     /// What becomes durable by itself.
     pub unit: u32,
+    /// How many segments there is room for, if that is limited.
+    pub room: Option<u32>,
 }
 
 const fn made(geometry: Result<Geometry, walstone_core::GeometryError>) -> Geometry {
@@ -26,26 +28,30 @@ const fn made(geometry: Result<Geometry, walstone_core::GeometryError>) -> Geome
 const SMALL: Geometry = made(Geometry::new(1024));
 
 /// All of them.
-pub const SETUPS: [Setup; 8] = [
+pub const SETUPS: [Setup; 9] = [
     Setup {
         name: "sectors",
         geometry: made(Geometry::new(2048)),
         unit: 512,
+        room: None,
     },
     Setup {
         name: "bytes",
         geometry: SMALL,
         unit: 1,
+        room: None,
     },
     Setup {
         name: "words",
         geometry: SMALL,
         unit: 32,
+        room: None,
     },
     Setup {
         name: "flash",
         geometry: made(made(SMALL.with_write_unit(32)).with_erased(Some(0xff))),
         unit: 32,
+        room: None,
     },
     Setup {
         name: "pages",
@@ -53,21 +59,31 @@ pub const SETUPS: [Setup; 8] = [
             made(made(made(Geometry::new(4096)).with_write_unit(4)).with_erased(Some(0xff))).with_page_len(256),
         ),
         unit: 256,
+        room: None,
+    },
+    Setup {
+        name: "few",
+        geometry: SMALL,
+        unit: 512,
+        room: Some(6),
     },
     Setup {
         name: "sync-units",
         geometry: made(made(Geometry::new(16384)).with_sync_unit(512)),
         unit: 512,
+        room: None,
     },
     Setup {
         name: "stale",
         geometry: made(SMALL.with_erased(None)),
         unit: 8,
+        room: None,
     },
     Setup {
         name: "direct",
         geometry: made(made(made(Geometry::new(16384)).with_write_unit(512)).with_sync_unit(512)),
         unit: 512,
+        room: None,
     },
 ];
 
@@ -87,7 +103,11 @@ impl Setup {
     /// An empty medium.
     #[must_use]
     pub fn medium(&self) -> Medium {
-        Medium::new(self.geometry, self.unit)
+        let medium = Medium::new(self.geometry, self.unit);
+        match self.room {
+            Some(segments) => medium.with_slots(segments),
+            None => medium,
+        }
     }
 
     /// Bytes of a value that reaches over two units.

@@ -52,6 +52,12 @@ impl Bytes {
         }
     }
 
+    /// Takes for written what `other` does.
+    pub(super) fn take_marks(&mut self, other: &Self) {
+        self.written.clone_from(&other.written);
+        self.marks = other.marks;
+    }
+
     fn set_written(&mut self, at: usize, bits: u64) {
         let mark = |bits: u64| if bits == 0 { 0 } else { mix(!(at as u64), bits) };
         self.marks ^= mark(self.written[at]) ^ mark(bits);

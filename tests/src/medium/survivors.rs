@@ -50,6 +50,10 @@ pub enum TornKind {
     Bits,
     /// Every byte of its sync unit is random, older and never written ones included.
     SyncUnit,
+    /// It reads as if it had never been written, but its program page must not be programmed any more. On media with
+    /// program pages that have an erased state; not of the first write of a session, which is then as if that session
+    /// had never been: nobody could know.
+    Traceless,
 }
 
 /// What became of the call that the crash fell into.
@@ -141,7 +145,7 @@ impl Medium {
         let mut outcomes = vec![(Outcome::Before, before.clone())];
         let mut after = before.clone();
         match cut {
-            None => return outcomes,
+            None | Some(Cut::Write(..)) => return outcomes,
             Some(Cut::Create(id, segment)) => {
                 before.leave_unreadable(u64::from(segment.claimed));
                 after.insert(id, segment);
@@ -170,6 +174,8 @@ struct Images<'a> {
     /// Without any pending write.
     oldest: Medium,
     digest: u64,
+    /// The number of the first write of the session that ends.
+    first_write: u64,
     outcome: Outcome,
     units: Vec<Unit<'a>>,
     /// The index of its unit, for each pending write in the order of the writes.
@@ -209,13 +215,22 @@ impl<'a> Images<'a> {
             order.push(index);
         }
         units.iter_mut().for_each(|unit| unit.find_deltas(medium));
+        oldest.begin_session();
         Self {
             digest: oldest.durable_digest(),
+            first_write: medium.first_write,
             oldest,
             outcome,
             units,
             order,
         }
+    }
+
+    /// Whether this one of the pending writes is the first of its session.
+    fn is_first(&self, nth: usize) -> bool {
+        let unit = self.order[nth];
+        let version = self.order[..nth].iter().filter(|&&before| before == unit).count();
+        self.units[unit].writes[version].number <= self.first_write
     }
 
     fn newest(&self) -> Vec<usize> {
@@ -291,6 +306,16 @@ impl<'a> Images<'a> {
         let flash = geometry
             .erased()
             .is_some_and(|erased| erased != 0 || geometry.page_len() > 1);
+        if geometry.erased().is_some() && geometry.page_len() > 1 {
+            for count in spread(self.order.len(), limits.places) {
+                let (unit, seed) = (self.order[count], limits.seed);
+                let kind = TornKind::Traceless;
+                if self.is_first(count) {
+                    continue;
+                }
+                self.show(&self.prefix(count), Some(Torn { unit, kind, seed }), show)?;
+            }
+        }
         for unit in spread(self.units.len(), limits.places) {
             let writes = &self.units[unit].writes;
             let first = self.order.iter().position(|&written| written == unit).unwrap_or(0);
@@ -382,6 +407,13 @@ fn apply(image: &mut Medium, id: SegmentId, offset: u32, bytes: &[u8]) {
 
 fn tear(image: &mut Medium, unit: &Unit<'_>, torn: Torn) {
     let id = unit.segment;
+    if torn.kind == TornKind::Traceless {
+        let page_len = image.geometry.page_len();
+        let reached = covered(&unit.writes);
+        let pages = reached.start / page_len..reached.end.div_ceil(page_len);
+        image.disturbed.extend(pages.map(|page| (id.0, page * page_len)));
+        return;
+    }
     let mut dice = Dice::new(&[torn.seed, id.0, u64::from(unit.start), torn.kind as u64]);
     let reached = covered(&unit.writes);
     let Some(old) = image.durable_bytes(id) else {
@@ -418,5 +450,6 @@ fn tear(image: &mut Medium, unit: &Unit<'_>, torn: Torn) {
             let start = reached.start / sync_unit * sync_unit;
             bytes.change(start..reached.end.next_multiple_of(sync_unit), noise);
         }
+        TornKind::Traceless => {}
     }
 }

@@ -164,7 +164,51 @@ fn torn_units_appear_once_for_each_kind_and_surrounding() {
             assert_eq!(seen.remove(&(offset, kind)), Some(twice), "{kind:?} at {offset}");
         }
     }
+    for offset in [68, 72] {
+        assert_eq!(seen.remove(&(offset, TornKind::Traceless)), Some(1));
+    }
     assert!(seen.is_empty(), "{seen:?}");
+}
+
+/// Nobody could know of an interrupted first program of a session that left no trace; of a later one, all may know.
+#[test]
+fn a_page_disturbed_without_a_trace_must_not_be_programmed() {
+    let geometry = flash(4).with_page_len(256).unwrap();
+    let mut medium = medium(geometry, 4);
+    medium.begin_session();
+    medium.write(ONE, 256, &[&[1; 4]]).unwrap();
+    medium.write(ONE, 512, &[&[2; 4]]).unwrap();
+    let mut disturbed = Vec::new();
+    for (mut image, survival) in states(&medium, &Limits::default()) {
+        let Some((_, offset, TornKind::Traceless)) = survival.torn else {
+            continue;
+        };
+        assert_eq!(image.bytes(ONE).unwrap()[512..516], [0xff; 4], "no trace");
+        assert!(image.write(ONE, 764, &[&[3; 4]]).is_err(), "the same page");
+        assert_eq!(image.write(ONE, 768, &[&[3; 4]]), Ok(()), "the next page");
+        disturbed.push(offset);
+    }
+    assert_eq!(disturbed, [512]);
+}
+
+#[test]
+fn a_process_that_dies_in_a_write_leaves_a_front_of_it() {
+    let mut medium = medium(plain(), 512);
+    medium.crash_after(1, Phase::Inside);
+    medium.write(ONE, 64, &[&[7; 100]]).unwrap_err();
+    let written = |medium: &Medium| medium.bytes(ONE).unwrap().iter().filter(|&&byte| byte == 7).count();
+    let lens: Vec<usize> = medium.after_process_death().iter().map(written).collect();
+    assert_eq!(lens, [100, 1, 24, 50, 99]);
+}
+
+#[test]
+fn a_medium_has_so_many_slots() {
+    let mut medium = Medium::new(plain(), 512).with_slots(2);
+    medium.add_unreadable();
+    medium.create(ONE, &header(ONE)).unwrap();
+    assert_eq!(medium.create(TWO, &header(TWO)), Err(SimError::Full));
+    medium.release(0).unwrap();
+    assert_eq!(medium.create(TWO, &header(TWO)), Ok(()));
 }
 
 #[test]

@@ -23,13 +23,14 @@ struct Phase {
 
 /// The media that the longest words run on: their units are 512 and 32 bytes.
 const MAIN: &[&str] = &["sectors", "words"];
-const OTHERS: &[&str] = &["bytes", "flash", "pages", "sync-units", "stale", "direct"];
+const OTHERS: &[&str] = &["bytes", "flash", "pages", "few", "sync-units", "stale", "direct"];
 const ALL: &[&str] = &[
     "sectors",
     "words",
     "bytes",
     "flash",
     "pages",
+    "few",
     "sync-units",
     "stale",
     "direct",
@@ -59,9 +60,7 @@ const fn prepared(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
 const SHORT: &[Phase] = &[
     named(MAIN, 1, 1),
     named(MAIN, 2, 1),
-    named(MAIN, 3, 1),
-    named(OTHERS, 1, 1),
-    named(OTHERS, 2, 0),
+    named(OTHERS, 1, 0),
     prepared(ALL, 1, 0),
 ];
 
@@ -69,13 +68,13 @@ const LONG: &[Phase] = &[
     named(MAIN, 1, 1),
     named(MAIN, 2, 1),
     named(MAIN, 3, 1),
-    named(MAIN, 4, 1),
-    named(MAIN, 5, 0),
     named(OTHERS, 1, 1),
-    named(OTHERS, 2, 1),
+    named(OTHERS, 2, 0),
     named(OTHERS, 3, 0),
     prepared(ALL, 1, 1),
     prepared(ALL, 2, 0),
+    named(MAIN, 5, 0),
+    named(MAIN, 4, 1),
 ];
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
