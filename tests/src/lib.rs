@@ -6,6 +6,8 @@ pub mod crash;
 pub mod damage;
 pub mod files;
 pub mod flash;
+pub mod fuzz;
+pub mod hostile;
 pub mod images;
 pub mod kill;
 pub mod medium;

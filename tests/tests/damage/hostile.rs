@@ -4,160 +4,16 @@
 use walstone_core::frame::{self, Kind};
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
-use walstone_core::{Capacity, Checksum, Entry, Error, Geometry, Log, Options, Reason, SegmentId, salvage};
+use walstone_core::{Capacity, Checksum, Error, Geometry, Log, Options, Reason, SegmentId};
+use walstone_tests::hostile::{frames, ids, mutate, use_all};
 use walstone_tests::images;
+use walstone_tests::repeatable::Dice;
 
 const SUM: Checksum = Checksum::BYTEWISE;
 
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn word(&mut self, near: u64) -> u64 {
-        match self.below(9) {
-            0 => u64::MAX,
-            1 => u64::MAX - 1,
-            2 => 0,
-            3 => 1,
-            4 => u64::from(u32::MAX),
-            5 => near.wrapping_add(self.next() % 64),
-            6 => near.wrapping_sub(self.next() % 64),
-            7 => self.next() % 2048,
-            _ => 1 << (self.next() % 64),
-        }
-    }
-}
-
-/// Verified frames of a segment.
-fn frames(bytes: &[u8]) -> (frame::Binding, Vec<(u32, frame::Header)>) {
-    let binding = Header::decode(bytes, SUM).unwrap().binding(SUM);
-    let mut base = 0;
-    let mut found = Vec::new();
-    for offset in (0..bytes.len() as u32 - 24).step_by(8) {
-        let at = bytes[offset as usize..].first_chunk().unwrap();
-        if let Ok(header) = frame::Header::decode(at, &binding, offset, base) {
-            if header.kind == Kind::Manifest {
-                base = header.incarnation;
-            }
-            found.push((offset, header));
-        }
-    }
-    (binding, found)
-}
-
-fn mutate(bytes: &mut [u8], rng: &mut Rng) {
-    let (binding, found) = frames(bytes);
-    if found.is_empty() {
-        return;
-    }
-    let (mut offset, mut header) = found[rng.below(found.len())];
-    let payload = offset as usize + 24;
-    match rng.below(12) {
-        0 => header.payload_len = rng.word(header.payload_len.into()) as u32,
-        1 => header.sequence_delta = rng.word(header.sequence_delta.into()) as u32,
-        2 => header.watermark = rng.word(header.watermark.into()) as u32,
-        3 => header.incarnation = rng.word(header.incarnation.into()) as u32,
-        4 | 5 => {
-            // A frame anywhere that cuts back to anywhere.
-            header.kind = [Kind::Resume, Kind::Resume, Kind::Pad, Kind::Close][rng.below(4)];
-            header.incarnation = header.incarnation.wrapping_add(rng.below(4) as u32);
-            header.payload_len = 0;
-            offset = (64 + rng.below(bytes.len() - 96) / 8 * 8) as u32;
-            header.payload_crc = if rng.below(2) == 0 {
-                found[rng.below(found.len())].0 + rng.below(3) as u32 * 4
-            } else {
-                rng.word(offset.into()) as u32
-            };
-        }
-        _ if header.payload_len >= 8 && payload + header.payload_len as usize <= bytes.len() => {
-            let width = if rng.below(2) == 0 { 4 } else { 8 };
-            let at = payload + rng.below((header.payload_len as usize - width) / 4 + 1) * 4;
-            let old = u64::from_le_bytes(*bytes[at..].first_chunk().unwrap_or(&[0; 8]));
-            bytes[at..at + width].copy_from_slice(&rng.word(old).to_le_bytes()[..width]);
-        }
-        _ => header.with_epoch = !header.with_epoch,
-    }
-    let end = payload + header.payload_len as usize;
-    if header.kind.has_payload() && end <= bytes.len() {
-        header.payload_crc = SUM.of(&bytes[payload..end]);
-    }
-    let place = offset as usize;
-    bytes[place..place + 24].copy_from_slice(&header.encode(&binding, offset));
-}
-
-/// Does everything that can be done with an image. True where it opens.
-fn use_all(ram: &RamStorage, region: u64) -> bool {
-    let bounded = |count: &mut usize| {
-        *count += 1;
-        assert!(*count < 10_000, "without an end");
-    };
-    let mut count = 0;
-    salvage(&mut ram.clone(), SUM, &mut |_| bounded(&mut count)).unwrap();
-    let Ok(mut log) = Log::open(ram.clone(), Capacity::heap(0), Options::new(region, 99)) else {
-        return false;
-    };
-    let mut positions = Vec::new();
-    let snapshot = log.snapshot(true);
-    for at in 0..snapshot.segment_count() {
-        let segment = snapshot.segment(at).unwrap();
-        let bytes = ram.bytes(segment.id).unwrap();
-        let bytes = &bytes[..bytes.len().min(segment.end as usize)];
-        let Ok(reader) = snapshot.reader(at, bytes) else {
-            continue;
-        };
-        let mut count = 0;
-        for from in [0, 5, u64::MAX] {
-            for table in [None, Some(1), Some(2), Some(u64::MAX)] {
-                for frame in reader.frames_from(from, table).flatten() {
-                    bounded(&mut count);
-                    positions.push(frame.position());
-                    for entry in frame.entries().into_iter().flatten() {
-                        bounded(&mut count);
-                        let _ = entry.is_ok_and(|entry| matches!(entry, Entry::Record(_)));
-                    }
-                }
-            }
-        }
-    }
-    positions.sort_unstable();
-    positions.dedup();
-    for position in positions {
-        let _ = log.read_at(position).map(|record| record.sequence);
-    }
-    for table in [None, Some(1), Some(u64::MAX)] {
-        let mut count = 0;
-        let mut reads = log.read(table, ..);
-        while reads.next().is_some() {
-            bounded(&mut count);
-        }
-    }
-    for round in 0..40 {
-        let _ = log.append(round % 3, &[round as u8; 60]);
-        if round % 7 == 0 {
-            let _ = log.truncate_from(1, 3);
-            let _ = log.delete_up_to(2, u64::MAX);
-            let _ = log.reclaim();
-        }
-        let _ = log.sync();
-    }
-    let _ = log.close();
-    let _ = Log::open(log.into_storage(), Capacity::heap(0), Options::new(region, 7)).map(drop);
-    true
-}
-
 #[test]
 fn frames_that_verify_and_lie() {
-    let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
+    let mut dice = Dice::new(&[1]);
     let small = Geometry::new(1536).unwrap();
     let units = small.with_erased(None).unwrap();
     let images = [
@@ -171,23 +27,23 @@ fn frames_that_verify_and_lie() {
         let region = ids(&ram)
             .first()
             .map(|&id| Header::decode(ram.bytes(id).unwrap(), SUM).unwrap().region);
-        for _ in 0..=rng.below(3) {
+        for _ in 0..=draw(&mut dice, 3) {
             let ids = ids(&ram);
-            let newest = rng.below(2) == 0;
+            let newest = draw(&mut dice, 2) == 0;
             let id = if newest {
-                ids[ids.len() - 1 - rng.below(3).min(ids.len() - 1)]
+                ids[ids.len() - 1 - draw(&mut dice, 3).min(ids.len() - 1)]
             } else {
-                ids[rng.below(ids.len())]
+                ids[draw(&mut dice, ids.len())]
             };
-            mutate(ram.bytes_mut(id).unwrap(), &mut rng);
+            mutate(ram.bytes_mut(id).unwrap(), &mut dice);
         }
         opened += usize::from(use_all(&ram, region.unwrap()));
     }
     assert!(opened > 1000, "{opened}");
 }
 
-fn ids(ram: &RamStorage) -> Vec<SegmentId> {
-    (0..256).map(SegmentId).filter(|&id| ram.bytes(id).is_some()).collect()
+fn draw(dice: &mut Dice, end: usize) -> usize {
+    dice.below(end as u64) as usize
 }
 
 /// One segment with this id and first sequence, and whatever frames follow.
@@ -289,7 +145,7 @@ fn a_manifest_whose_segments_do_not_rise() {
         let mut ram = image.clone();
         let mut bytes = ram.bytes(newest).unwrap().to_vec();
         bytes[104..176].copy_from_slice(&listed.concat());
-        let (binding, found) = frames(&bytes);
+        let (binding, found) = frames(&bytes).unwrap();
         let manifest = frame::Header {
             payload_crc: SUM.of(&bytes[88..176]),
             ..found[0].1

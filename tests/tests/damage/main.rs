@@ -5,6 +5,7 @@
 mod cuts;
 mod flips;
 mod footers;
+mod fuzzed;
 mod hostile;
 mod loss;
 mod random;
