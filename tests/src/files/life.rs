@@ -1,18 +1,18 @@
 //! One process with a log open: performs operations, and notes what each promised at which step.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use walstone::{Appended, Batch, Durability, Error, Options, Region, Wal};
+use walstone::{Appended, Batch, Durability, Error, Region, View, Wal};
 use walstone_core::Geometry;
 use walstone_core::segment::layout::Layout;
 
 use super::expect::{Broken, Due, Expect, Phase, Promise, States};
+use super::observe::{observe, open, read};
 use super::recorder::Recorder;
 use super::step::Step;
-use crate::crash::model::{Change, Line, Record, Seen, Value};
+use crate::crash::model::{Change, Line, Record, Value};
 
 /// The region that every history has.
 pub const FIRST: u64 = 7;
@@ -45,6 +45,8 @@ pub enum Op {
     RemoveOther,
     /// Removes the first region and makes it anew.
     Replace,
+    /// Takes a view of the first region that keeps what it sees; if there is one, looks whether it did, and ends it.
+    View,
     /// Closes the first region alone and opens it again.
     ReopenRegion,
     /// Closes the log and opens it again.
@@ -55,7 +57,7 @@ pub enum Op {
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Written,
         Self::Durable,
         Self::Large,
@@ -67,6 +69,7 @@ impl Op {
         Self::WrittenOther,
         Self::RemoveOther,
         Self::Replace,
+        Self::View,
         Self::ReopenRegion,
         Self::CloseReopen,
         Self::Reopen,
@@ -74,7 +77,7 @@ impl Op {
 }
 
 /// What happened before a word begins; not explored itself.
-pub const PRELUDES: [&[Op]; 4] = [
+pub const PRELUDES: [&[Op]; 5] = [
     &[],
     // Two regions, and a segment that is nearly full.
     &[Op::Make, Op::WrittenOther, Op::Large, Op::Durable, Op::Large],
@@ -82,6 +85,8 @@ pub const PRELUDES: [&[Op]; 4] = [
     &[Op::Large, Op::Large, Op::Delete, Op::Large],
     // A session that found the one before it unclosed.
     &[Op::Durable, Op::Written, Op::Reopen, Op::Written],
+    // A dead segment that a view keeps.
+    &[Op::Large, Op::View, Op::Large, Op::Delete, Op::Large, Op::Reclaim],
 ];
 
 /// What a history runs with.
@@ -141,6 +146,7 @@ pub struct Life {
     root: PathBuf,
     recorder: Arc<Recorder>,
     wal: Option<Wal>,
+    view: Option<(View, Vec<Record>)>,
     expect: Expect,
     promised: Vec<Promised>,
     values: u32,
@@ -161,6 +167,7 @@ impl Life {
             root: base.join("wal"),
             recorder: Arc::new(Recorder::new(base, setup.background)),
             wal: None,
+            view: None,
             expect,
             promised,
             values,
@@ -403,6 +410,16 @@ impl Life {
                 self.remove(FIRST)?;
                 self.make(FIRST)
             }
+            Op::View => match self.view.take() {
+                None => {
+                    let view = self.region(FIRST)?.view().map_err(refused)?;
+                    let records = read(FIRST, &view)?;
+                    self.view = Some((view, records));
+                    Ok(())
+                }
+                Some((view, records)) if read(FIRST, &view)? == records => Ok(()),
+                Some(_) => Err(Broken::Read(FIRST, "a view changed".into())),
+            },
             Op::ReopenRegion => {
                 self.wal().close_region(FIRST).map_err(refused)?;
                 self.settled(FIRST);
@@ -422,6 +439,8 @@ impl Life {
                 self.open(&self.expect.left(false)).map(drop)
             }
             Op::Reopen => {
+                // It would keep the lock of the process that died.
+                self.view = None;
                 self.wal = None;
                 self.open(&self.expect.left(false)).map(drop)
             }
@@ -461,6 +480,7 @@ impl Life {
 
     /// Ends without closing.
     pub fn end_process(&mut self) {
+        self.view = None;
         self.wal = None;
     }
 }
@@ -468,75 +488,4 @@ impl Life {
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
 fn refused(error: Error) -> Broken {
     Broken::Refused(error.to_string())
-}
-
-fn open(root: &Path, setup: Setup, nth: u64, recorder: &Arc<Recorder>, read_only: bool) -> Result<Wal, Broken> {
-    let options = Options::builder()
-        .segment_len(setup.segment_len)
-        .max_open_segments(2)
-        .seed(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-        .observer(recorder.clone())
-        .build()
-        .expect("these options work");
-    let wal = if read_only {
-        Wal::open_read_only(root, options)
-    } else {
-        Wal::open(root, options)
-    };
-    let wal = wal.map_err(|error| Broken::Open(error.to_string()))?;
-    if let Some((region, error)) = wal.report().failed.first() {
-        return Err(Broken::Region(*region, error.to_string()));
-    }
-    if let Some(path) = wal.report().foreign.first() {
-        return Err(Broken::Foreign(path.display().to_string()));
-    }
-    Ok(wal)
-}
-
-/// What an open for reading shows in the root below `base`; it must change nothing.
-///
-/// # Errors
-/// [`Broken`].
-pub fn observe_read_only(setup: Setup, base: &Path) -> Result<BTreeMap<u64, Seen>, Broken> {
-    let root = base.join("wal");
-    if !root.exists() {
-        return Ok(BTreeMap::new());
-    }
-    let recorder = Arc::new(Recorder::new(base, true));
-    let seen = observe(&open(&root, setup, 0, &recorder, true)?)?;
-    let opens = |step: &Step| matches!(step, Step::Open { create: false, .. });
-    if recorder.steps().iter().all(opens) {
-        Ok(seen)
-    } else {
-        Err(Broken::ReadOnlyChanged)
-    }
-}
-
-fn observe(wal: &Wal) -> Result<BTreeMap<u64, Seen>, Broken> {
-    let mut seen = BTreeMap::new();
-    for id in wal.regions() {
-        let read = |error: Error| Broken::Read(id, error.to_string());
-        let region = wal.region(id).map_err(read)?;
-        let view = region.view().map_err(read)?;
-        let record = |record: walstone::Result<walstone::Record<'_>>| {
-            record.map_err(read).map(|record| Record {
-                sequence: record.sequence,
-                table: record.table,
-                value: Value::parse(record.value),
-            })
-        };
-        let records: Vec<_> = view.scan().map(record).collect::<Result<_, _>>()?;
-        for table in [1, 2] {
-            let of_table: Vec<_> = view.read(table, ..).map(record).collect::<Result<_, _>>()?;
-            if !of_table
-                .iter()
-                .eq(records.iter().filter(|record| record.table == table))
-            {
-                return Err(Broken::Read(id, format!("table {table} differs")));
-            }
-        }
-        let last = region.last_sequence();
-        seen.insert(id, Seen { last, records });
-    }
-    Ok(seen)
 }

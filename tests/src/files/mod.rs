@@ -48,6 +48,7 @@ pub mod expect;
 pub mod explore;
 pub mod lie;
 pub mod life;
+pub mod observe;
 pub mod real;
 pub mod recorder;
 pub mod step;

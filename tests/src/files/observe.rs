@@ -1,0 +1,107 @@
+//! Opening a root, and reading everything in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use walstone::{Error, Options, View, Wal};
+
+use super::expect::Broken;
+use super::life::Setup;
+use super::recorder::Recorder;
+use super::step::Step;
+use crate::crash::model::{Record, Seen, Value};
+
+/// Opens the root for writing or reading; the `nth` open has its own entropy.
+///
+/// # Errors
+/// [`Broken`].
+pub(super) fn open(
+    root: &Path,
+    setup: Setup,
+    nth: u64,
+    recorder: &Arc<Recorder>,
+    read_only: bool,
+) -> Result<Wal, Broken> {
+    let options = Options::builder()
+        .segment_len(setup.segment_len)
+        .max_open_segments(2)
+        .seed(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        .observer(recorder.clone())
+        .build()
+        .expect("these options work");
+    let wal = if read_only {
+        Wal::open_read_only(root, options)
+    } else {
+        Wal::open(root, options)
+    };
+    let wal = wal.map_err(|error| Broken::Open(error.to_string()))?;
+    if let Some((region, error)) = wal.report().failed.first() {
+        return Err(Broken::Region(*region, error.to_string()));
+    }
+    if let Some(path) = wal.report().foreign.first() {
+        return Err(Broken::Foreign(path.display().to_string()));
+    }
+    Ok(wal)
+}
+
+/// What an open for reading shows in the root below `base`; it must change nothing.
+///
+/// # Errors
+/// [`Broken`].
+pub fn observe_read_only(setup: Setup, base: &Path) -> Result<BTreeMap<u64, Seen>, Broken> {
+    let root = base.join("wal");
+    if !root.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let recorder = Arc::new(Recorder::new(base, true));
+    let seen = observe(&open(&root, setup, 0, &recorder, true)?)?;
+    let opens = |step: &Step| matches!(step, Step::Open { create: false, .. });
+    if recorder.steps().iter().all(opens) {
+        Ok(seen)
+    } else {
+        Err(Broken::ReadOnlyChanged)
+    }
+}
+
+/// Everything in all regions.
+///
+/// # Errors
+/// [`Broken`].
+pub(super) fn observe(wal: &Wal) -> Result<BTreeMap<u64, Seen>, Broken> {
+    let mut seen = BTreeMap::new();
+    for id in wal.regions() {
+        let failed = |error: Error| Broken::Read(id, error.to_string());
+        let region = wal.region(id).map_err(failed)?;
+        let records = read(id, &region.view().map_err(failed)?)?;
+        let last = region.last_sequence();
+        seen.insert(id, Seen { last, records });
+    }
+    Ok(seen)
+}
+
+/// Everything in a region, read in two ways.
+///
+/// # Errors
+/// [`Broken::Read`].
+pub(super) fn read(region: u64, view: &View) -> Result<Vec<Record>, Broken> {
+    let record = |record: walstone::Result<walstone::Record<'_>>| match record {
+        Ok(record) => Ok(Record {
+            sequence: record.sequence,
+            table: record.table,
+            value: Value::parse(record.value),
+        }),
+        Err(error) => Err(Broken::Read(region, error.to_string())),
+    };
+    let records: Vec<_> = view.scan().map(record).collect::<Result<_, _>>()?;
+    for table in [1, 2] {
+        let of_table: Vec<_> = view.read(table, ..).map(record).collect::<Result<_, _>>()?;
+        if !of_table
+            .iter()
+            .eq(records.iter().filter(|record| record.table == table))
+        {
+            return Err(Broken::Read(region, format!("table {table} differs")));
+        }
+    }
+    Ok(records)
+}
