@@ -16,14 +16,13 @@ pub(crate) struct Ahead {
 }
 
 const MIN_STEP: u32 = 64 << 10;
-const MAX_STEP: u32 = 1 << 20;
+const MAX_STEP: u32 = 4 << 20;
 /// Claims end at multiples of this.
 const PAGE: u32 = 4096;
 
 impl Ahead {
     /// The first claim of a segment takes what was asked for, so that a spare segment or a region that is hardly used
-    /// stays small; later ones go ahead by twice as much each time, up to 1 MiB, so that a claim is rare and never
-    /// long.
+    /// stays small; later ones go ahead by twice as much each time, up to 4 MiB, so that a claim is rare.
     pub(crate) const fn decide(claimed: u32, asked: u32, step: u32, segment_len: u32) -> Self {
         let asked = asked.next_multiple_of(PAGE);
         let ahead = claimed.next_multiple_of(PAGE).saturating_add(step);
@@ -112,7 +111,7 @@ mod tests {
 
     #[test]
     fn claims_go_ahead_by_growing_steps() {
-        let len = 8 << 20;
+        let len = 32 << 20;
         let mut claimed = 4096;
         let mut step = 0;
         let mut ends = std::vec::Vec::new();
@@ -122,7 +121,7 @@ mod tests {
             claimed = ahead.end;
             step = ahead.step;
         }
-        assert_eq!(ends, [4, 64, 128, 256, 512, 1024, 1024, 1024, 1024]);
+        assert_eq!(ends, [4, 64, 128, 256, 512, 1024, 2048, 4096, 4096]);
         assert_eq!(Ahead::decide(900_000, 900_001, MAX_STEP, 1 << 20).end, 1 << 20);
     }
 }

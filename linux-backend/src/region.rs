@@ -58,7 +58,7 @@ const LOAD_LEN: u32 = 8 << 10;
 const BULK_LEN: u64 = 512 << 10;
 
 /// Bytes of zeros written with one call, past the page cache and through it.
-const DIRECT_FILL_LEN: u32 = 64 << 10;
+const DIRECT_FILL_LEN: u32 = 1 << 20;
 const CACHED_FILL_LEN: u32 = 4096;
 
 impl<'m> RegionFiles<'m> {

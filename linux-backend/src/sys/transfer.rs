@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "passes buffers to the kernel")]
 
 use linux_raw_sys::general::{
-    __NR_fadvise64, __NR_fdatasync, __NR_pread64, __NR_pwrite64, __NR_pwritev2, POSIX_FADV_DONTNEED, RWF_DSYNC, iovec,
+    __NR_fadvise64, __NR_fdatasync, __NR_pread64, __NR_pwrite64, __NR_pwritev, __NR_pwritev2, POSIX_FADV_DONTNEED,
+    RWF_DSYNC, iovec,
 };
 
 use super::arch::syscall;
@@ -104,20 +105,45 @@ struct Zeros([u8; ZEROS_LEN]);
 const ZEROS_LEN: usize = 64 << 10;
 static ZEROS: Zeros = Zeros([0; ZEROS_LEN]);
 
-/// Writes zeros from `from` to `to`, at most `piece_len` bytes (64 KiB at most) with one call.
+/// Writes zeros from `from` to `to`, at most `piece_len` bytes with one call: up to 1 MiB, or of a piece that is longer.
 ///
 /// # Errors
-/// Those of pwrite(2); a part may be written then.
+/// Those of pwritev(2); a part may be written then.
 pub fn write_zeros(fd: FdNumber, from: u32, to: u32, piece_len: u32) -> Result<(), Errno> {
     let mut at = from;
     while at < to {
         let next = (u64::from(at) + 1).next_multiple_of(u64::from(piece_len));
         let end = next.min(u64::from(to)) as u32;
-        let zeros = ZEROS.0.get(..(end - at) as usize).unwrap_or(&ZEROS.0);
-        write_at(fd, zeros, u64::from(at), 512, Durability::Written)?;
-        at += zeros.len() as u32;
+        let wanted = ((end - at) as usize).min(ZERO_PARTS * ZEROS_LEN);
+        let count = write_zeros_once(fd, wanted, u64::from(at))?;
+        // What is cut short starts at a block again, as direct access needs it.
+        let whole = if count < wanted { count - count % 512 } else { wanted };
+        if whole == 0 {
+            return Err(Errno::EIO);
+        }
+        at += whole as u32;
     }
     Ok(())
+}
+
+/// Times that the zeros stand in one write.
+const ZERO_PARTS: usize = 16;
+
+/// <https://man7.org/linux/man-pages/man2/pwritev.2.html>
+fn write_zeros_once(fd: FdNumber, len: usize, offset: u64) -> Result<usize, Errno> {
+    let mut left = len;
+    let parts: [iovec; ZERO_PARTS] = core::array::from_fn(|_| {
+        let part = left.min(ZEROS_LEN);
+        left -= part;
+        iovec {
+            iov_base: ZEROS.0.as_ptr().cast_mut().cast(),
+            iov_len: part as _,
+        }
+    });
+    let used = len.div_ceil(ZEROS_LEN).min(ZERO_PARTS);
+    let args = [fd.argument(), parts.as_ptr() as usize, used, offset as usize, 0, 0];
+    // SAFETY: the kernel reads `used` vectors, which are there, and of each at most `ZEROS_LEN` bytes of a static.
+    retried(|| unsafe { syscall(__NR_pwritev, args) })
 }
 
 /// Makes what was written durable, with the length and the blocks that reading it back needs.

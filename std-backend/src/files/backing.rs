@@ -27,6 +27,24 @@ pub struct Files {
 
 type Linux = LinuxStorage<'static, Arc<RegionFiles<'static>>>;
 
+/// Claims by raw system calls go on to the next multiple of this: each of them makes the file system commit what it notes
+/// of the file, and a durable write beside it waits for that.
+const CLAIM_LEN: u32 = 4 << 20;
+
+/// The same at the start of a segment, so that a region which is hardly used stays small.
+const FIRST_CLAIM_LEN: u32 = 1 << 20;
+
+/// Where a claim up to `to` ends.
+fn further(to: Mark, geometry: Geometry) -> Mark {
+    let step = if to.end <= FIRST_CLAIM_LEN {
+        FIRST_CLAIM_LEN
+    } else {
+        CLAIM_LEN
+    };
+    let end = to.end.next_multiple_of(step).min(geometry.segment_len());
+    Mark { end, ..to }
+}
+
 /// Bytes that are gathered before they are written without being asked for.
 const BUFFER_LEN: usize = 1 << 20;
 
@@ -123,16 +141,17 @@ impl Files {
     pub(crate) fn claim_ahead(&mut self, to: Mark, bulk: bool) -> Result<(), FileError> {
         match self.linux(Doing::Claim)? {
             Some((linux, map)) => linux
-                .claim_exactly(to, bulk)
+                .claim_exactly(further(to, map.geometry()), bulk)
                 .map_err(|error| file_error(&map.dir(), error)),
             None => self.map.claim_ahead(to, bulk),
         }
     }
 
-    /// Writes that were gathered start when they are handed over, at the latest when the buffer is full.
+    /// What was gathered is handed over beside the appender. A failure is told to the next sync.
     pub(crate) fn start_write_back(&mut self, to: Mark) {
-        if self.linux.is_none() {
-            self.map.start_write_back(to);
+        match &mut self.linux {
+            Some(linux) => drop(linux.hand_over(to)),
+            None => self.map.start_write_back(to),
         }
     }
 
