@@ -6,7 +6,9 @@
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod backing;
 mod cache;
+mod claim;
 mod error;
+mod ground;
 mod lock;
 mod names;
 mod root;

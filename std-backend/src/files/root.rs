@@ -10,9 +10,9 @@ use walstone_core::{Geometry, SegmentId};
 
 use super::cache::Cache;
 use super::error::{Cause, Doing, FileError};
+use super::ground::Ground;
 use super::lock::RootLock;
 use super::names::{self, InRegion, InRoot};
-use super::segment::Ground;
 use super::storage::{MapStorage, RegionFiles, RegionListing, list_region};
 use crate::seam::{ForkMark, Seam};
 

@@ -1,67 +1,18 @@
-//! One segment file: opened and closed on demand, space claimed ahead, stores, syncs.
+//! One segment file: opened and closed on demand, claims, stores, syncs, reads.
 
 use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 
 use walstone_core::SegmentId;
 
-use super::cache::Cache;
+use super::claim::{Ahead, fill, is_full, rewrite, round_up};
 use super::error::{Cause, Doing, FileError};
-use super::lock::RootLock;
+use super::ground::{Ground, RegionDir};
 use super::names;
-use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, ForkMark, Lending, Map, Pin, Seam, StoreError};
-
-/// What all regions of a root share.
-#[derive(Debug)]
-pub(crate) struct Ground {
-    pub(crate) seam: Seam,
-    pub(crate) process: Arc<ForkMark>,
-    /// None where the root was opened for reading only.
-    pub(crate) lock: Option<RootLock>,
-    pub(crate) cache: Cache,
-}
-
-impl Ground {
-    /// Whether this is the process that opened the root, and not a fork of it: in a fork, locks may be held by threads
-    /// that are not there.
-    #[inline]
-    pub(crate) fn is_forked(&self) -> bool {
-        !self.process.is_here()
-    }
-
-    /// Whether this process may change the root.
-    #[inline]
-    pub(crate) fn check_writable(&self) -> Result<(), Cause> {
-        match &self.lock {
-            None => Err(Cause::ReadOnly),
-            Some(lock) if lock.owned_by_this_process() => Ok(()),
-            Some(lock) if lock.is_released() => Err(Cause::Closed),
-            Some(_) => Err(Cause::Forked),
-        }
-    }
-}
-
-/// Where a region's files are. A region that is being made gets its final name last.
-#[derive(Debug)]
-pub(crate) struct RegionDir(Mutex<Arc<Path>>);
-
-impl RegionDir {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self(Mutex::new(path.into()))
-    }
-
-    pub(crate) fn path(&self) -> Arc<Path> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn moved_to(&self, path: PathBuf) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = path.into();
-    }
-}
+use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, Lending, Map, Pin, StoreError};
 
 /// What must be known of a segment that nobody uses, when it is used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -556,135 +507,8 @@ impl State {
     }
 }
 
-/// How far a claim goes, and the step of the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ahead {
-    end: u32,
-    step: u32,
-}
-
-impl Ahead {
-    /// The first claim of a segment takes what was asked for, so that a spare segment or a region that is
-    /// hardly used stays small; later ones go ahead by twice as much each time, up to 1 MiB, so that a claim
-    /// is rare and never long.
-    const fn decide(claimed: u32, asked: u32, step: u32, segment_len: u32) -> Self {
-        let asked = round_up(asked);
-        let ahead = round_up(claimed).saturating_add(step);
-        let end = if ahead > asked { ahead } else { asked };
-        Self {
-            end: if end > segment_len { segment_len } else { end },
-            step: match step {
-                0 => MIN_STEP,
-                _ if step >= MAX_STEP => MAX_STEP,
-                _ => step * 2,
-            },
-        }
-    }
-}
-
 /// Times that a claim looks again before it sleeps until another one has filled.
 const CLAIM_YIELDS: usize = 256;
 
 /// Bytes of one transfer where much is appended between two syncs: a quarter of the calls, and of the faults.
 const BULK_FILL_LEN: u32 = 16 << 10;
-
-const MIN_STEP: u32 = 64 << 10;
-const MAX_STEP: u32 = 1 << 20;
-
-const fn round_up(offset: u32) -> u32 {
-    offset.next_multiple_of(FILL_LEN)
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
-}
-
-/// Writes zeros into the holes of a range; without knowledge of holes, what reads there.
-fn fill(seam: &Seam, file: &File, range: Range<u32>, piece_len: u32, tells_holes: bool) -> io::Result<()> {
-    if !tells_holes {
-        return rewrite(seam, file, range);
-    }
-    let mut at = range.start;
-    while at < range.end {
-        let within = |offset: u64| u32::try_from(offset).unwrap_or(range.end).min(range.end);
-        let (data, behind) = match seam.next_data(file, u64::from(at))? {
-            Some(data) => (within(data.start), within(data.end)),
-            None => (range.end, range.end),
-        };
-        seam.fill_zero(file, at, data, piece_len)?;
-        at = behind;
-    }
-    Ok(())
-}
-
-/// Writes a range again as it reads, each page by itself.
-fn rewrite(seam: &Seam, file: &File, range: Range<u32>) -> io::Result<()> {
-    let mut page = [0; FILL_LEN as usize];
-    let mut at = range.start;
-    while at < range.end {
-        let end = (at - at % FILL_LEN).saturating_add(FILL_LEN).min(range.end);
-        let part = page.get_mut(..(end - at) as usize).unwrap_or_default();
-        let read = seam.read_at(file, u64::from(at), part)?;
-        if read != part.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        seam.write_at(file, u64::from(at), part)?;
-        at = end;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn claims_go_ahead_by_growing_steps() {
-        let len = 8 << 20;
-        let mut claimed = 4096;
-        let mut step = 0;
-        let mut ends = Vec::new();
-        for _ in 0..9 {
-            let ahead = Ahead::decide(claimed, claimed + 1, step, len);
-            ends.push((ahead.end - claimed) / 1024);
-            claimed = ahead.end;
-            step = ahead.step;
-        }
-        assert_eq!(ends, [4, 64, 128, 256, 512, 1024, 1024, 1024, 1024]);
-    }
-
-    #[test]
-    fn a_claim_covers_what_was_asked_and_stays_in_the_segment() {
-        let check = |claimed, asked, step, end| {
-            let ahead = Ahead::decide(claimed, asked, step, 1 << 20);
-            assert_eq!(ahead.end, end, "{claimed} {asked} {step}");
-        };
-        check(0, 1, 0, 4096);
-        check(4096, 300_000, MIN_STEP, 303_104);
-        check(900_000, 900_001, MAX_STEP, 1 << 20);
-        check(0, 1 << 20, 0, 1 << 20);
-    }
-
-    /// Some file systems cannot tell holes from data and answer that all is data; believing it would leave
-    /// holes under the stores.
-    #[test]
-    fn without_knowledge_of_holes_every_block_is_written_as_it_reads() {
-        use std::os::unix::fs::{FileExt, MetadataExt};
-        let seam = Seam::new();
-        let dir = tempfile::TempDir::new().unwrap();
-        let path = dir.path().join("file");
-        let file = seam.create(&path).unwrap();
-        seam.set_len(&file, 100_000).unwrap();
-        let direct = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        direct.write_all_at(b"data", 50_000).unwrap();
-        let before = std::fs::read(&path).unwrap();
-        fill(&seam, &file, 1000..90_000, FILL_LEN, false).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), before);
-        assert_eq!(seam.next_data(&file, 0).unwrap(), Some(0..90_112));
-        direct.sync_all().unwrap();
-        assert_eq!(direct.metadata().unwrap().blocks() * 512, 90_112);
-    }
-}

@@ -11,8 +11,9 @@ use walstone_core::{Found, SharedStorage, Storage};
 use walstone_core::{Geometry, Mark, SegmentId};
 
 use super::error::{Cause, Doing, FileError};
+use super::ground::{Ground, RegionDir};
 use super::names::{self, InRegion};
-use super::segment::{Ground, Known, RegionDir, SegmentFile};
+use super::segment::{Known, SegmentFile};
 use super::table::SegmentTable;
 use crate::seam::{AppendGate, AppendRight, FILL_LEN, File, Pin};
 
