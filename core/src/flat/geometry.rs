@@ -45,6 +45,22 @@ impl DeviceGeometry {
         }
     }
 
+    /// A device of `len` bytes that holds segments of this geometry, and the length of its slots. Enough to read a copy of
+    /// it: what an erase covered is not stored and taken for a slot.
+    #[must_use]
+    pub const fn of_segments(segment: Geometry, len: u32) -> (Self, u32) {
+        let mut device = Self::without_erase(len)
+            .with_write_unit(segment.write_unit() as u16)
+            .with_sync_unit(segment.sync_unit())
+            .with_page_len(segment.page_len());
+        let slot_len = segment.segment_len() + layout::align_up(layout::HEADER_LEN, device.unit());
+        if let Some(erased) = segment.erased() {
+            device.erase_unit = slot_len;
+            device.erased = erased;
+        }
+        (device, slot_len)
+    }
+
     /// Writes start at and span multiples of `write_unit` bytes: a power of two in 1..=4096.
     #[must_use]
     pub const fn with_write_unit(mut self, write_unit: u16) -> Self {

@@ -17,6 +17,9 @@
 //!   written twice between two erases.
 //! * On a device without erase a slot costs its two header copies when it changes hands, and the place of its manifest.
 //!   What else is left in it never counts, as long as salts differ: see [`FlatStorage::format`].
+//! * The newest segment lists all others that hold data, 24 bytes each, in at most a quarter of itself; so slots of 4 KiB
+//!   serve a device of about 40 of them, and a larger device wants larger slots. Two slots are kept for deleting and
+//!   reclaiming on a full device.
 //! * Slots are taken in turn, starting behind the highest segment id, so that all of them wear alike.
 //!
 //! ```
@@ -96,7 +99,9 @@ impl<'r, D: Device> FlatStorage<'r, D> {
         let given = storage.geometry.segment();
         let stored = match storage.read_slots().map_err(OpenError::Device)? {
             // Cut at other places, a full device may look blank.
-            None => stored_geometry(&mut storage.device).map_err(OpenError::Device)?,
+            None => find_header(&mut storage.device)
+                .map_err(OpenError::Device)?
+                .map(|header| header.geometry),
             found => found,
         };
         match stored {
@@ -491,13 +496,12 @@ impl<D: Device> Storage for FlatStorage<'_, D> {
     }
 }
 
-/// The geometry of the first segment header that stands on a device, wherever its slots start: what a copy of a device
-/// of which nothing is known is to be opened with. Looks at each erase block once, or at each unit where there is no
-/// erase.
+/// The first segment header that stands on a device, wherever its slots start: what a copy of a device of which nothing
+/// is known is to be opened with. Looks at each erase block once, or at each unit where there is no erase.
 ///
 /// # Errors
 /// Those of the device. What cannot be read is passed over.
-pub fn stored_geometry<D: Device>(device: &mut D) -> Result<Option<Geometry>, D::Error> {
+pub fn find_header<D: Device>(device: &mut D) -> Result<Option<Header>, D::Error> {
     let geometry = device.geometry();
     let step = geometry.slot_step();
     let mut at = 0u32;
@@ -511,7 +515,7 @@ pub fn stored_geometry<D: Device>(device: &mut D) -> Result<Option<Geometry>, D:
         match read {
             Ok(()) => {
                 if let Ok(header) = Header::decode(&bytes, Checksum::BITWISE) {
-                    return Ok(Some(header.geometry));
+                    return Ok(Some(header));
                 }
             }
             Err(error) if error.fault() == Fault::Unreadable => {}

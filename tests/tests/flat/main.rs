@@ -8,6 +8,7 @@ mod crash;
 mod devices;
 mod geometry;
 mod hostile;
+mod overhead;
 mod ring;
 mod wear;
 
