@@ -6,10 +6,11 @@ use core::ops::{Deref, DerefMut};
 
 use heapless::VecView;
 
-use crate::facts::{Cuts, Retained, TableRange};
+use crate::facts::{Retained, TableRange};
 use crate::geometry::SegmentId;
 use crate::record::Void;
 use crate::report::Opened;
+use crate::segment::cuts::Cuts;
 
 /// A list that is lent or owned.
 pub(crate) enum List<'w, T> {

@@ -1,109 +1,97 @@
-//! Whether a segment still holds a live record: by its footer where that is enough, else by walking it.
+//! Looking at one segment of a region: what walks it, and whether it still holds a live record.
 
-use crate::facts::{Cuts, Retained};
+use crate::error::Error;
+use crate::facts::{Footer, Retained};
 use crate::media::{self, Key, Walk};
+use crate::record::Void;
 use crate::region::Region;
-use crate::scan::{End, Event, Limit, Scan};
+use crate::scan::{End, Event};
 use crate::storage::Storage;
 use crate::voids::{self, Cover};
 
-/// Whether every record of the segment at `at` of the list is dead. A segment that cannot be read is not.
-pub(crate) fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, at: usize) -> bool {
-    let Some(segment) = region.segments.as_slice().get(at).copied() else {
-        return false;
+/// Begins a walk over a listed segment, up to its footer: that says nothing that the frames do not, so damage to it costs
+/// nothing but time. `look` is shown the footer first, where there is one.
+pub(crate) fn begin<S: Storage>(
+    walk: &mut Walk,
+    storage: &mut S,
+    buffer: &mut [u8],
+    region: &Region<'_>,
+    segment: &Retained,
+    look: &mut dyn FnMut(&Footer<'_>),
+) -> Result<(), Error<S::Error>> {
+    let (id, layout) = (segment.segment(), region.layout);
+    let key = media::key(storage, buffer, id, region.checksum, layout.frames_start())?;
+    let cuts = match media::footer(storage, buffer, segment, &key)? {
+        Some(footer) => {
+            look(&footer);
+            *footer.cuts()
+        }
+        None => media::cuts(storage, buffer, segment, &key, layout)?,
     };
-    let after = region
-        .segments
-        .as_slice()
-        .iter()
-        .skip(at + 1)
-        .find(|other| other.is_listed());
+    walk.begin(id, segment.end - segment.seal_len(), &key, cuts);
+    Ok(())
+}
+
+/// Begins a walk over the active segment, as far as it is written.
+pub(crate) fn begin_active(walk: &mut Walk, region: &Region<'_>) {
+    let active = &region.active;
+    let key = Key {
+        binding: region.binding(active.seed),
+        base: active.base,
+    };
+    walk.begin(active.id, active.end(), &key, region.aside.cuts);
+}
+
+/// Whether every record of the segment at `at` of the list is dead. A segment that cannot be read is not.
+#[inline(never)] // Its walk stays off the stack of an append.
+pub(crate) fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, at: usize) -> bool {
+    let mut rest = region.segments.as_slice().iter().skip(at);
+    let Some(segment) = rest.next() else { return false };
+    let after = rest.find(|other| other.is_listed());
     let next = after.map_or(region.active.first_sequence, |other| other.first_sequence);
     if segment.first_sequence == next {
         return true;
     }
-    let overlaps = |void: &crate::record::Void| void.from < next && segment.first_sequence <= void.to;
-    if !region.voids.as_slice().iter().any(overlaps) {
+    let voids = region.voids.as_slice();
+    let overlaps = |void: &Void| void.from < next && segment.first_sequence <= void.to;
+    if !voids.iter().any(overlaps) {
         return false;
     }
-    judge(storage, buffer, region, &segment).unwrap_or(false)
-}
-
-fn judge<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, segment: &Retained) -> Option<bool> {
-    let frames_start = region.layout.frames_start();
-    let key = media::key(storage, buffer, segment.segment(), region.checksum, frames_start).ok()?;
-    let covers = media::with_footer(storage, buffer, segment, &key, |footer| {
-        if !footer.is_complete() {
-            return (Cover::Ends, *footer.cuts());
-        }
-        let mut worst = Cover::All;
-        for range in footer.tables() {
-            match voids::cover(region.voids.as_slice(), range.table, range.first, range.last) {
-                Cover::All => {}
-                Cover::Alive => return (Cover::Alive, *footer.cuts()),
-                Cover::Ends => worst = Cover::Ends,
-            }
-        }
-        (worst, *footer.cuts())
-    })
-    .ok()?;
-    match covers {
-        Some((Cover::All, _)) => Some(true),
-        Some((Cover::Alive, _)) => Some(false),
-        Some((Cover::Ends, cuts)) => walk(storage, buffer, region, segment, &key, cuts),
-        None => {
-            let cuts = cuts_of(storage, buffer, region, segment, &key)?;
-            walk(storage, buffer, region, segment, &key, cuts)
-        }
+    let mut found = Cover::Ends;
+    let mut walk = Walk::new(region.layout, region.checksum);
+    let mut look = |footer: &Footer<'_>| found = cover_of(footer, voids);
+    if begin(&mut walk, storage, buffer, region, segment, &mut look).is_err() {
+        return false;
     }
-}
-
-/// A walk over a listed segment, up to its footer: that says nothing that the frames do not, so damage to it costs
-/// nothing but time.
-pub(crate) fn walk_of(region: &Region<'_>, segment: &Retained, key: &Key, cuts: Cuts) -> Walk {
-    let limit = Limit::Exact(segment.end - segment.seal_len());
-    let scan = Scan::new(
-        key.binding,
-        region.layout,
-        region.layout.geometry().erased(),
-        limit,
-        key.base,
-    );
-    Walk::new(segment.segment(), scan.with_cuts(cuts))
-}
-
-/// The cuts of a segment without a usable footer, found by walking it once.
-pub(crate) fn cuts_of<S: Storage>(
-    storage: &mut S,
-    buffer: &mut [u8],
-    region: &Region<'_>,
-    segment: &Retained,
-    key: &Key,
-) -> Option<Cuts> {
-    let mut walk = walk_of(region, segment, key, Cuts::default());
     loop {
-        if let Event::End(_) = walk.next(storage, buffer).ok()? {
-            return Some(*walk.scan.cuts());
+        match found {
+            Cover::All => return true,
+            Cover::Alive => return false,
+            Cover::Ends => {}
+        }
+        match walk.next(storage, buffer) {
+            Ok(Event::Record) => {
+                let record = walk.scan.record();
+                if !voids::covers(voids, record.table, record.sequence) {
+                    return false;
+                }
+            }
+            Ok(Event::End(end)) => return end == End::Exact,
+            Ok(_) => {}
+            Err(_) => return false,
         }
     }
 }
 
-fn walk<S: Storage>(
-    storage: &mut S,
-    buffer: &mut [u8],
-    region: &Region<'_>,
-    segment: &Retained,
-    key: &Key,
-    cuts: Cuts,
-) -> Option<bool> {
-    let mut walk = walk_of(region, segment, key, cuts);
-    loop {
-        match walk.next(storage, buffer).ok()? {
-            Event::Record(record) if !voids::covers(region.voids.as_slice(), record.table, record.sequence) => {
-                return Some(false);
-            }
-            Event::End(end) => return Some(end == End::Exact),
-            _ => {}
+/// What a footer tells of the records of its segment.
+fn cover_of(footer: &Footer<'_>, voids: &[Void]) -> Cover {
+    let mut worst = if footer.is_complete() { Cover::All } else { Cover::Ends };
+    for range in footer.tables() {
+        match voids::cover(voids, range.table, range.first, range.last) {
+            Cover::All => {}
+            Cover::Alive => return Cover::Alive,
+            Cover::Ends => worst = Cover::Ends,
         }
     }
+    worst
 }

@@ -2,9 +2,10 @@
 //! state them (manifest, seal). Knows nothing of storage.
 
 use crate::capacity::BLOCKS;
-use crate::frame;
+use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::record::{Malformed, Void};
+use crate::segment::cuts::{Cut, Cuts};
 use crate::segment::layout::MAX_CUTS;
 use crate::wire;
 
@@ -114,59 +115,6 @@ impl TableRange {
         if let Some(index) = index {
             let (min, max) = self.index.unwrap_or((index, index));
             self.index = Some((min.min(index), max.max(index)));
-        }
-    }
-}
-
-/// A range that a resume frame cut off: nothing in `from..to` is part of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
-    pub(crate) from: u32,
-    pub(crate) to: u32,
-}
-
-/// The cuts of one segment, rising and disjoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cuts {
-    list: [Option<Cut>; MAX_CUTS],
-}
-
-impl Cuts {
-    pub(crate) const NONE: Self = Self { list: [None; MAX_CUTS] };
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Cut> + '_ {
-        self.list.iter().flatten().copied()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.iter().count()
-    }
-
-    /// The cut that starts at `offset`.
-    #[cfg_attr(feature = "alloc", inline)]
-    pub(crate) fn at(&self, offset: u32) -> Option<Cut> {
-        self.iter().find(|cut| cut.from == offset)
-    }
-
-    /// Whether a cut holds this offset: a frame there is no part of the log, whether it verifies or not.
-    pub(crate) fn hold(&self, offset: u32) -> bool {
-        self.iter().any(|cut| cut.from <= offset && offset < cut.to)
-    }
-
-    /// Takes in a cut behind all others; those it reaches back over are void. False: no room.
-    pub(crate) fn push(&mut self, cut: Cut) -> bool {
-        for slot in &mut self.list {
-            match slot {
-                Some(old) if old.to >= cut.from => *slot = None,
-                _ => {}
-            }
-        }
-        match self.list.iter_mut().find(|slot| slot.is_none()) {
-            Some(slot) => {
-                *slot = Some(cut);
-                true
-            }
-            None => false,
         }
     }
 }
@@ -385,6 +333,15 @@ pub struct Footer<'a> {
 }
 
 impl<'a> Footer<'a> {
+    /// The footer in a seal frame that was read at `offset`, if it verifies.
+    pub(crate) fn of_frame(frame: &'a [u8], binding: &Binding, offset: u32, base: u32) -> Option<Self> {
+        let (head, payload) = frame.split_first_chunk()?;
+        let header = Header::decode(head, binding, offset, base).ok()?;
+        let whole = header.kind == Kind::Seal && header.payload_len as usize == payload.len();
+        (whole && binding.checksum().of(payload) == header.payload_crc).then_some(())?;
+        Self::parse(payload)
+    }
+
     /// Decodes a verified payload.
     ///
     /// # Errors

@@ -168,6 +168,17 @@ pub(crate) fn payload_len(header: &[u8]) -> u32 {
 }
 
 impl Header {
+    /// Of no frame.
+    pub(crate) const NONE: Self = Self {
+        kind: Kind::Pad,
+        with_epoch: false,
+        incarnation: 0,
+        payload_len: 0,
+        sequence_delta: 0,
+        watermark: 0,
+        payload_crc: 0,
+    };
+
     /// The bytes of this header at `offset`.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]

@@ -113,7 +113,7 @@ pub use facts::{Footer, TableRange};
 pub use geometry::{Geometry, GeometryError, Mark, SegmentId};
 pub use log::Log;
 pub use position::Position;
-pub use reads::Reads;
+pub use reads::{Reads, sequences};
 pub use record::{Entries, Entry, Malformed, NewRecord, Record, Void};
 pub use recover::Options;
 pub use report::{Corruption, Reason, Report, Tail};

@@ -80,6 +80,7 @@ impl<'w, S: Storage> Log<'w, S> {
         Ok(log)
     }
 
+    #[inline(never)] // The recovery leaves the stack before the log is used.
     fn recover(&mut self, mode: Mode) -> Result<(), Error<S::Error>> {
         let (mut recovery, buffer) = self.engine.recovery(mode);
         drive(&mut self.storage, buffer, &mut recovery)?;

@@ -7,8 +7,10 @@ use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
 use crate::report::{Corruption, Reason};
-use crate::scan::{Event, MAX_WANTED_LEN, Scan};
+use crate::scan::{Event, Limit, MAX_WANTED_LEN, Scan};
+use crate::segment::cuts::Cuts;
 use crate::segment::header;
+use crate::segment::layout::Layout;
 use crate::storage::{Fault, Storage, StorageError};
 
 /// What is fed where the medium says that bytes are damaged: no frame, no record, not erased.
@@ -45,14 +47,23 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) const fn new(id: SegmentId, scan: Scan) -> Self {
+    /// A walk over nothing yet.
+    pub(crate) fn new(layout: Layout, checksum: Checksum) -> Self {
         Self {
-            id,
-            scan,
+            id: SegmentId(0),
+            scan: Scan::new(layout, checksum),
             offset: 0,
             min: 0,
             held: None,
         }
+    }
+
+    /// Walks a segment that ends at `end`.
+    pub(crate) fn begin(&mut self, id: SegmentId, end: u32, key: &Key, cuts: Cuts) {
+        self.id = id;
+        self.min = 0;
+        self.held = None;
+        self.scan.begin(key.binding.seed(), Limit::Exact(end), key.base, cuts);
     }
 
     /// The next event that is not a wish for bytes.
@@ -171,29 +182,40 @@ pub(crate) fn key<S: Storage>(
     }
 }
 
-/// Gives `look` the footer of a sealed segment; `None` where there is none, it is damaged, or the buffer is too
-/// short for it: a walk gives the same answers.
-pub(crate) fn with_footer<S: Storage, R>(
+/// The footer of a sealed segment; `None` where there is none, it is damaged, or the buffer is too short for it: a walk
+/// gives the same answers.
+pub(crate) fn footer<'a, S: Storage>(
+    storage: &'a mut S,
+    buffer: &'a mut [u8],
+    segment: &Retained,
+    key: &Key,
+) -> Result<Option<Footer<'a>>, Error<S::Error>> {
+    let len = segment.seal_len();
+    let Some(offset) = segment.end.checked_sub(len).filter(|_| len > 0) else {
+        return Ok(None);
+    };
+    match read_whole(storage, buffer, segment.segment(), offset, len) {
+        Ok(frame) => Ok(Footer::of_frame(frame, &key.binding, offset, key.base)),
+        Err(Error::BufferTooSmall { .. } | Error::Corrupt(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The cuts of a segment without a footer.
+pub(crate) fn cuts<S: Storage>(
     storage: &mut S,
     buffer: &mut [u8],
     segment: &Retained,
     key: &Key,
-    look: impl FnOnce(&Footer<'_>) -> R,
-) -> Result<Option<R>, Error<S::Error>> {
-    let len = segment.seal_len();
-    let Some(offset) = segment.end.checked_sub(len).filter(|_| len > frame::HEADER_LEN as u32) else {
-        return Ok(None);
-    };
-    let bytes = match read_whole(storage, buffer, segment.segment(), offset, len) {
-        Ok(bytes) => bytes,
-        Err(Error::BufferTooSmall { .. } | Error::Corrupt(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let footer = bytes.split_first_chunk().and_then(|(head, payload)| {
-        let header = Header::decode(head, &key.binding, offset, key.base).ok()?;
-        let whole = header.kind == Kind::Seal && header.payload_len as usize == payload.len();
-        (whole && key.binding.checksum().of(payload) == header.payload_crc).then_some(())?;
-        Footer::decode(payload).ok()
-    });
-    Ok(footer.as_ref().map(look))
+    layout: Layout,
+) -> Result<Cuts, Error<S::Error>> {
+    let (mut cuts, mut at) = (Cuts::NONE, layout.frames_start());
+    let least = frame::HEADER_LEN as u32;
+    while at + least <= segment.end {
+        let wanted = (least, segment.end - at);
+        at = with_bytes(storage, buffer, (segment.segment(), at), wanted, |bytes| {
+            cuts.find(bytes, at, layout, &key.binding, key.base)
+        })?;
+    }
+    Ok(cuts)
 }

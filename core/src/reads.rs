@@ -3,18 +3,33 @@
 use core::ops::{Bound, RangeBounds};
 
 use crate::error::Error;
-use crate::examine::{cuts_of, walk_of};
-use crate::facts::{Cuts, Retained};
+use crate::examine;
+use crate::facts::Footer;
 use crate::frame::{self, Header, Kind};
-use crate::geometry::SegmentId;
 use crate::log::Log;
-use crate::media::{self, Key, Walk, corrupt};
+use crate::media::{self, Walk, corrupt};
 use crate::position::Position;
 use crate::record::Record;
 use crate::report::Reason;
-use crate::scan::{End, Event, Limit, RecordAt, Scan, Start};
+use crate::scan::{End, Event};
 use crate::storage::Storage;
 use crate::voids;
+
+/// The first and the last sequence that a range holds; `None` where it holds none.
+#[must_use]
+pub fn sequences(range: &impl RangeBounds<u64>) -> Option<(u64, u64)> {
+    let from = match range.start_bound() {
+        Bound::Included(&from) => from,
+        Bound::Excluded(&before) => before.checked_add(1)?,
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(&to) => to,
+        Bound::Excluded(&behind) => behind.checked_sub(1)?,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from <= to).then_some((from, to))
+}
 
 /// Live records, by rising sequence. Lends each until the next is asked for.
 #[derive(Debug)]
@@ -25,30 +40,26 @@ pub struct Reads<'l, 'w, S> {
     to: u64,
     /// The id of the segment to look at next.
     segment: u64,
-    walk: Option<Walk>,
+    walk: Walk,
+    /// The walk is under way.
+    walking: bool,
     done: bool,
 }
 
 impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     pub(crate) fn new(log: &'l mut Log<'w, S>, table: Option<u64>, range: impl RangeBounds<u64>) -> Self {
-        let from = match range.start_bound() {
-            Bound::Included(&from) => Some(from),
-            Bound::Excluded(&before) => before.checked_add(1),
-            Bound::Unbounded => Some(0),
-        };
-        let to = match range.end_bound() {
-            Bound::Included(&to) => Some(to),
-            Bound::Excluded(&behind) => behind.checked_sub(1),
-            Bound::Unbounded => Some(u64::MAX),
-        };
+        let bounds = sequences(&range);
+        let (from, to) = bounds.unwrap_or_default();
+        let region = &log.engine.region;
         Self {
+            walk: Walk::new(region.layout, region.checksum),
+            walking: false,
             log,
             table,
-            from: from.unwrap_or(u64::MAX),
-            to: to.unwrap_or(0),
+            from,
+            to,
             segment: 0,
-            walk: None,
-            done: from.is_none() || to.is_none(),
+            done: bounds.is_none(),
         }
     }
 
@@ -56,44 +67,40 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Option<Result<Record<'_>, Error<S::Error>>> {
         match self.find() {
-            Ok(Some((id, record))) => Some(self.lend(id, record)),
-            Ok(None) => None,
+            Ok(true) => {
+                let Log { engine, storage } = &mut *self.log;
+                Some(lend(&mut self.walk, storage, engine.buffer.whole()))
+            }
+            Ok(false) => None,
             Err(error) => {
-                self.walk = None;
+                self.walking = false;
                 Some(Err(error))
             }
         }
     }
 
-    fn lend(&mut self, id: SegmentId, record: RecordAt) -> Result<Record<'_>, Error<S::Error>> {
-        let (storage, buffer) = (&mut self.log.storage, self.log.engine.buffer.whole());
-        let value = match &mut self.walk {
-            Some(walk) => walk.value(storage, buffer, record.value, record.value_len)?,
-            None => media::read_whole(storage, buffer, id, record.value, record.value_len)?,
-        };
-        Ok(as_record(record, value))
-    }
-
-    fn find(&mut self) -> Result<Option<(SegmentId, RecordAt)>, Error<S::Error>> {
+    /// Walks on to the next record that is wanted; false where there is none.
+    fn find(&mut self) -> Result<bool, Error<S::Error>> {
         loop {
-            if self.walk.is_none() && !self.open_next()? {
-                return Ok(None);
+            if !self.walking && !self.open_next()? {
+                return Ok(false);
             }
-            let Some(walk) = &mut self.walk else { continue };
-            match walk.next(&mut self.log.storage, self.log.engine.buffer.whole())? {
-                Event::Record(record) => {
+            let Log { engine, storage } = &mut *self.log;
+            let walk = &mut self.walk;
+            match walk.next(storage, engine.buffer.whole())? {
+                Event::Record => {
+                    let record = walk.scan.record();
                     if record.sequence > self.to {
                         self.done = true;
-                        self.walk = None;
-                        return Ok(None);
+                        self.walking = false;
+                        return Ok(false);
                     }
                     let wanted = record.sequence >= self.from && self.table.is_none_or(|table| table == record.table);
-                    if wanted && !voids::covers(self.log.engine.region.voids.as_slice(), record.table, record.sequence)
-                    {
-                        return Ok(Some((walk.id, record)));
+                    if wanted && !voids::covers(engine.region.voids.as_slice(), record.table, record.sequence) {
+                        return Ok(true);
                     }
                 }
-                Event::End(End::Exact) => self.walk = None,
+                Event::End(End::Exact) => self.walking = false,
                 Event::End(End::Damaged { offset, reason }) => return Err(corrupt(walk.id, offset, reason)),
                 Event::End(_) | Event::Restart => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Resume)),
                 _ => {}
@@ -102,6 +109,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     }
 
     /// Begins the walk over the next segment that may hold what is wanted.
+    #[inline(never)] // Once a segment.
     fn open_next(&mut self) -> Result<bool, Error<S::Error>> {
         while !self.done {
             let region = &self.log.engine.region;
@@ -112,7 +120,8 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                     return Ok(false);
                 }
                 self.segment = region.active.id.0.saturating_add(1);
-                self.walk = Some(active_walk(self.log));
+                examine::begin_active(&mut self.walk, region);
+                self.walking = true;
                 return Ok(true);
             };
             let next = listed
@@ -127,166 +136,96 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 self.done = true;
                 return Ok(false);
             }
-            if let Some(walk) = self.sealed_walk(&segment)? {
-                self.walk = Some(walk);
+            let wanted = self.table;
+            let mut may_hold = true;
+            let Log { engine, storage } = &mut *self.log;
+            examine::begin(
+                &mut self.walk,
+                storage,
+                engine.buffer.whole(),
+                &engine.region,
+                &segment,
+                &mut |footer: &Footer<'_>| {
+                    may_hold = wanted.is_none_or(|table| !footer.is_complete() || footer.table(table).is_some());
+                },
+            )?;
+            self.walking = may_hold;
+            if may_hold {
                 return Ok(true);
             }
         }
         Ok(false)
     }
-
-    fn sealed_walk(&mut self, segment: &Retained) -> Result<Option<Walk>, Error<S::Error>> {
-        let key = self.log.key(segment.segment())?;
-        let wanted = self.table;
-        let found = media::with_footer(
-            &mut self.log.storage,
-            self.log.engine.buffer.whole(),
-            segment,
-            &key,
-            |footer| {
-                let may_hold = wanted.is_none_or(|table| !footer.is_complete() || footer.table(table).is_some());
-                may_hold.then_some(*footer.cuts())
-            },
-        )?;
-        let cuts = match found {
-            Some(Some(cuts)) => cuts,
-            Some(None) => return Ok(None),
-            None => self.log.cuts(segment, &key),
-        };
-        Ok(Some(walk_of(&self.log.engine.region, segment, &key, cuts)))
-    }
 }
 
-fn as_record(record: RecordAt, value: &[u8]) -> Record<'_> {
-    Record {
+/// The record that a walk met last.
+fn lend<'a, S: Storage>(
+    walk: &mut Walk,
+    storage: &'a mut S,
+    buffer: &'a mut [u8],
+) -> Result<Record<'a>, Error<S::Error>> {
+    let record = *walk.scan.record();
+    Ok(Record {
         table: record.table,
         sequence: record.sequence,
-        value,
+        value: walk.value(storage, buffer, record.value, record.value_len)?,
         timestamp: record.timestamp,
         index: record.index,
         epoch: record.epoch,
-    }
-}
-
-fn active_walk<S>(log: &Log<'_, S>) -> Walk {
-    let region = &log.engine.region;
-    let active = &region.active;
-    let key = Key {
-        binding: region.binding(active.seed),
-        base: active.base,
-    };
-    let whole = Retained::new(active.id.0, active.first_sequence, active.end(), 0);
-    walk_of(region, &whole, &key, region.aside.cuts)
+    })
 }
 
 impl<S: Storage> Log<'_, S> {
-    fn key(&mut self, id: SegmentId) -> Result<Key, Error<S::Error>> {
-        let frames_start = self.engine.region.layout.frames_start();
-        let checksum = self.engine.region.checksum;
-        media::key(
-            &mut self.storage,
-            self.engine.buffer.whole(),
-            id,
-            checksum,
-            frames_start,
-        )
-    }
-
-    fn cuts(&mut self, segment: &Retained, key: &Key) -> Cuts {
-        cuts_of(
-            &mut self.storage,
-            self.engine.buffer.whole(),
-            &self.engine.region,
-            segment,
-            key,
-        )
-        .unwrap_or_default()
-    }
-
-    fn sealed_cuts(&mut self, segment: &Retained, key: &Key) -> Result<Cuts, Error<S::Error>> {
-        let buffer = self.engine.buffer.whole();
-        let found = media::with_footer(&mut self.storage, buffer, segment, key, |footer| *footer.cuts())?;
-        Ok(found.unwrap_or_else(|| self.cuts(segment, key)))
-    }
-
     /// The record at a position that [`Log::append`] or another open of this log gave.
     ///
     /// # Errors
     /// [`Error::NoRecord`] where it was deleted or reclaimed, or the position is of another log;
     /// [`Error::Corrupt`] where its bytes are damaged; [`Error::BufferTooSmall`]; [`Error::Storage`].
     pub fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
-        let id = position.segment();
-        let region = &self.engine.region;
-        let (key, end, first_sequence, cuts) = if id == region.active.id {
-            let active = &region.active;
-            let key = Key {
-                binding: region.binding(active.seed),
-                base: active.base,
-            };
-            (key, active.tail, active.first_sequence, region.aside.cuts)
+        let Self { engine, storage } = self;
+        let (region, buffer) = (&engine.region, engine.buffer.whole());
+        let (id, offset) = (position.segment(), position.offset);
+        let mut walk = Walk::new(region.layout, region.checksum);
+        let first_sequence = if id == region.active.id {
+            examine::begin_active(&mut walk, region);
+            region.active.first_sequence
         } else {
-            let segment = region.listed().find(|segment| segment.id == id.0).copied();
+            let segment = region.listed().find(|segment| segment.id == id.0);
             let segment = segment.ok_or(Error::NoRecord)?;
-            let key = self.key(id)?;
-            let cuts = self.sealed_cuts(&segment, &key)?;
-            (key, segment.end, segment.first_sequence, cuts)
+            examine::begin(&mut walk, storage, buffer, region, segment, &mut |_| {})?;
+            segment.first_sequence
         };
+        let scan = &mut walk.scan;
         let header_len = frame::HEADER_LEN as u32;
-        let in_bounds = position
-            .offset
-            .checked_add(header_len)
-            .is_some_and(|behind| behind <= end);
+        let in_bounds = offset.checked_add(header_len).is_some_and(|end| end <= scan.limit());
         // A frame that was cut off may still verify.
-        if !in_bounds || !position.offset.is_multiple_of(8) || cuts.hold(position.offset) {
+        if !in_bounds || !offset.is_multiple_of(8) || scan.cuts().hold(offset) {
             return Err(Error::NoRecord);
         }
-        let wanted = (header_len, header_len);
-        let at = (id, position.offset);
-        let header = media::with_bytes(&mut self.storage, self.engine.buffer.whole(), at, wanted, |bytes| {
-            let header = Header::decode(bytes.first_chunk()?, &key.binding, position.offset, key.base).ok()?;
+        let header = media::with_bytes(storage, buffer, (id, offset), (header_len, header_len), |bytes| {
+            let header = Header::decode(bytes.first_chunk()?, scan.binding(), offset, scan.base()).ok()?;
             (header.kind == Kind::Batch && position.matches(bytes)).then_some(header)
         })?;
-        let header = header.ok_or(Error::NoRecord)?;
-        let sequence = first_sequence
-            .checked_add(u64::from(header.sequence_delta))
-            .ok_or_else(|| corrupt(id, position.offset, Reason::Sequence))?;
-        let start = Start {
-            base: key.base,
-            incarnation: header.incarnation,
-            first_sequence,
-            sequence,
-            cuts: Cuts::default(),
-        };
-        let scan = Scan::new(
-            key.binding,
-            self.engine.region.layout,
-            self.engine.region.layout.geometry().erased(),
-            Limit::Exact(end),
-            key.base,
-        );
-        let mut walk = Walk::new(id, scan.starting_at(position.offset, start));
+        if !scan.start_at(offset, &header.ok_or(Error::NoRecord)?, first_sequence) {
+            return Err(corrupt(id, offset, Reason::Sequence));
+        }
         let mut frames = 0;
         let mut left = position.record;
-        let record = loop {
-            match walk.next(&mut self.storage, self.engine.buffer.whole())? {
+        loop {
+            match walk.next(storage, buffer)? {
                 Event::Frame { .. } if frames > 0 => return Err(Error::NoRecord),
                 Event::Frame { .. } => frames += 1,
-                Event::Record(record) if left == 0 => break record,
-                Event::Record(_) => left -= 1,
+                Event::Record if left == 0 => break,
+                Event::Record => left -= 1,
                 Event::End(End::Damaged { offset, reason }) => return Err(corrupt(id, offset, reason)),
                 Event::End(_) | Event::Restart => return Err(Error::NoRecord),
                 _ => {}
             }
-        };
-        if voids::covers(self.engine.region.voids.as_slice(), record.table, record.sequence) {
+        }
+        let record = walk.scan.record();
+        if voids::covers(region.voids.as_slice(), record.table, record.sequence) {
             return Err(Error::NoRecord);
         }
-        let value = walk.value(
-            &mut self.storage,
-            self.engine.buffer.whole(),
-            record.value,
-            record.value_len,
-        )?;
-        Ok(as_record(record, value))
+        lend(&mut walk, storage, buffer)
     }
 }

@@ -10,11 +10,12 @@ use core::cell::Cell;
 
 use crate::checksum::Checksum;
 use crate::error::Error;
-use crate::facts::{Cut, Cuts, Footer, MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, decode_retained};
+use crate::facts::{Footer, MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, decode_retained};
 use crate::frame::{self, Binding, Header, HeaderError, Kind};
 use crate::geometry::SegmentId;
 use crate::record::{Entries, Entry, Record, Void};
 use crate::report::Reason;
+use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::Layout;
 use crate::storage::{Fault, Found, Storage, StorageError};
@@ -277,20 +278,9 @@ impl<'a> Bytes<'a> {
 
     /// What resume frames cut off: no part of the log although it may verify.
     fn cuts(&self) -> Cuts {
-        let mut cuts = Cuts::default();
-        let mut at = self.layout.frames_start();
-        while let Some(found) = self.next_frame(at) {
-            if let Ok(header) = self.header(found)
-                && header.kind == Kind::Resume
-                && header.payload_crc < found
-            {
-                cuts.push(Cut {
-                    from: header.payload_crc,
-                    to: found,
-                });
-            }
-            at = self.behind(found);
-        }
+        let (mut cuts, start) = (Cuts::NONE, self.layout.frames_start());
+        let frames = self.bytes.get(start as usize..).unwrap_or_default();
+        cuts.find(frames, start, self.layout, &self.binding, self.base);
         cuts
     }
 }

@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 
 use crate::capacity::BLOCKS;
 use crate::checksum::Checksum;
-use crate::facts::{Cuts, Footer, Retained, TableRange};
+use crate::facts::{Footer, Retained, TableRange};
 use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::log::Log;
 use crate::position::Position;
 use crate::record::{Entries, Void};
 use crate::report::{Corruption, Reason};
+use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::Layout;
 use crate::voids;
@@ -182,10 +183,16 @@ impl Snapshot {
         if let Some(retained) = self.segments.get(at) {
             // A damaged footer costs nothing but time: what it says is found in the frames.
             reader.frames_end = bytes.len().saturating_sub(retained.seal_len() as usize);
-            reader.footer = reader.read_footer(retained.seal_len());
+            let seal = bytes.get(reader.frames_end..).unwrap_or_default();
+            reader.footer = Footer::of_frame(seal, &reader.binding, reader.frames_end as u32, reader.base);
             reader.cuts = match &reader.footer {
                 Some(footer) => *footer.cuts(),
-                None => reader.find_cuts(),
+                None => {
+                    let behind = bytes.get(frames as usize..).unwrap_or_default();
+                    let mut cuts = Cuts::NONE;
+                    cuts.find(behind, frames, self.layout, &reader.binding, reader.base);
+                    cuts
+                }
             };
         }
         Ok(reader)
@@ -225,37 +232,6 @@ impl<'a> SegmentReader<'a> {
     #[must_use]
     pub const fn footer(&self) -> Option<&Footer<'a>> {
         self.footer.as_ref()
-    }
-
-    fn read_footer(&self, seal_len: u32) -> Option<Footer<'a>> {
-        let offset = (self.bytes.len() as u32)
-            .checked_sub(seal_len)
-            .filter(|_| seal_len > 0)?;
-        let header = decode_at(self.bytes, &self.binding, offset, self.base)?;
-        let payload = self.bytes.get(offset as usize + frame::HEADER_LEN..)?;
-        let whole = header.kind == Kind::Seal && header.payload_len as usize == payload.len();
-        (whole && self.binding.checksum().of(payload) == header.payload_crc).then_some(())?;
-        Footer::decode(payload).ok()
-    }
-
-    /// The cuts of a segment without a footer: looks for resume frames at every place where one may stand.
-    fn find_cuts(&self) -> Cuts {
-        let mut cuts = Cuts::default();
-        let end = self.bytes.len() as u32;
-        let mut at = self.start;
-        while at < end {
-            if self.bytes.get(at as usize) == Some(&(Kind::Resume as u8))
-                && let Some(header) = decode_at(self.bytes, &self.binding, at, self.base)
-                && header.payload_crc < at
-            {
-                cuts.push(crate::facts::Cut {
-                    from: header.payload_crc,
-                    to: at,
-                });
-            }
-            at += self.layout.frame_align();
-        }
-        cuts
     }
 
     /// All frames with records.

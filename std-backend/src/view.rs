@@ -1,13 +1,13 @@
 //! Reading beside the writer: a stable snapshot that lends records from the maps.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use walstone_core::{
     Corruption, Entries, Entry, Frames, Position, Reason, Record, SegmentId, SegmentReader, SharedStorage, Snapshot,
-    Storage,
+    Storage, sequences,
 };
 
 use crate::error::{Error, Result};
@@ -222,28 +222,17 @@ pub struct Records<'v> {
 
 impl<'v> Records<'v> {
     fn new(view: &'v View, table: Option<u64>, range: &impl RangeBounds<u64>) -> Self {
-        let from = match range.start_bound() {
-            Bound::Included(&from) => Some(from),
-            Bound::Excluded(&before) => before.checked_add(1),
-            Bound::Unbounded => Some(0),
-        };
-        let to = match range.end_bound() {
-            Bound::Included(&to) => Some(to),
-            Bound::Excluded(&behind) => behind.checked_sub(1),
-            Bound::Unbounded => Some(u64::MAX),
-        };
         let snapshot = view.snapshot();
-        let segments = match (from, to) {
-            (Some(from), Some(to)) if from <= to => {
-                snapshot.position_for(from)..(snapshot.position_for(to) + 1).min(snapshot.segment_count())
-            }
-            _ => 0..0,
-        };
+        let bounds = sequences(range);
+        let segments = bounds.map_or(0..0, |(from, to)| {
+            snapshot.position_for(from)..(snapshot.position_for(to) + 1).min(snapshot.segment_count())
+        });
+        let (from, to) = bounds.unwrap_or_default();
         Self {
             view,
             table,
-            from: from.unwrap_or(u64::MAX),
-            to: to.unwrap_or(0),
+            from,
+            to,
             segments,
             frames: None,
             entries: None,

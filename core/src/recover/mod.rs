@@ -14,6 +14,7 @@ use crate::mutation::{self, Mutation};
 use crate::region::{Region, Spare};
 use crate::report::{Corruption, Reason, Tail};
 use crate::scan::{End, Event, Limit, Scan};
+use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::align_up;
 use crate::storage::Found;
@@ -145,7 +146,7 @@ pub(crate) struct Recovery<'r, 'w> {
     mode: Mode,
     phase: Phase,
     /// The walk in hand, and the seed of its segment's checksums.
-    scan: Option<Scan>,
+    scan: Scan,
     seed: u32,
     found: usize,
     unreadable: u32,
@@ -161,10 +162,10 @@ pub(crate) struct Recovery<'r, 'w> {
 impl<'r, 'w> Recovery<'r, 'w> {
     pub(crate) fn new(region: &'r mut Region<'w>, mode: Mode) -> Self {
         Self {
+            scan: Scan::new(region.layout, region.checksum),
             region,
             mode,
             phase: Phase::List,
-            scan: None,
             seed: 0,
             found: 0,
             unreadable: 0,
@@ -263,7 +264,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
             Phase::Check { at } | Phase::Open { at, .. } => header(at),
             Phase::Extent { at, .. } => Need::Extent { id: self.id_at(at) },
             Phase::Walk { at, offset, min, .. } => {
-                let limit = self.scan.as_ref().map_or(0, Scan::limit);
+                let limit = self.scan.limit();
                 Need::Read {
                     id: self.id_at(at),
                     offset,
@@ -308,10 +309,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
             Why::Probe => Limit::Probe(segment_len),
             Why::Newest | Why::Above => Limit::Extent(extent.min(segment_len)),
         };
-        let (region, layout) = (&self.region, self.region.layout);
-        let erased = layout.geometry().erased();
-        let binding = region.binding(self.seed);
-        self.scan = Some(Scan::new(binding, layout, erased, limit, region.incarnation));
+        self.scan.begin(self.seed, limit, self.region.incarnation, Cuts::NONE);
         self.walk(at, why, 0, &[])
     }
 
@@ -362,14 +360,10 @@ impl<'r, 'w> Recovery<'r, 'w> {
     }
 
     fn walk(&mut self, at: usize, why: Why, offset: u32, bytes: &[u8]) -> Result<(), Refusal> {
-        let Some(mut scan) = self.scan.take() else {
-            return Ok(());
-        };
         loop {
-            let event = scan.next(offset, bytes);
+            let event = self.scan.next(offset, bytes);
             match event {
                 Event::More { offset, len } => {
-                    self.scan = Some(scan);
                     self.phase = Phase::Walk {
                         at,
                         why,
@@ -378,12 +372,12 @@ impl<'r, 'w> Recovery<'r, 'w> {
                     };
                     return Ok(());
                 }
-                Event::End(end) => return self.ended(at, why, end, &scan),
+                Event::End(end) => return self.ended(at, why, end),
                 Event::Manifest { .. } if why == Why::Probe => {
                     self.phase = Phase::Extent { at, why: Why::Newest };
                     return Ok(());
                 }
-                _ if why == Why::Newest => self.newest_event(self.id_at(at), event, &scan)?,
+                _ if why == Why::Newest => self.newest_event(self.id_at(at), event)?,
                 // A manifest that did not verify a moment ago.
                 _ => {
                     return Err(corrupt(
@@ -396,7 +390,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
         }
     }
 
-    fn ended(&mut self, at: usize, why: Why, end: End, scan: &Scan) -> Result<(), Refusal> {
+    fn ended(&mut self, at: usize, why: Why, end: End) -> Result<(), Refusal> {
         let id = self.id_at(at);
         match (why, end) {
             (_, End::Damaged { offset, reason }) => Err(corrupt(id, offset, reason)),
@@ -412,7 +406,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
                 Err(corrupt(id, self.region.layout.frames_start(), Reason::Manifest))
             }
             (Why::Newest, _) => {
-                self.newest_ended(at, end, scan)?;
+                self.newest_ended(at, end)?;
                 self.above(at + 1);
                 Ok(())
             }

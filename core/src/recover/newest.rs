@@ -8,11 +8,11 @@ use crate::mutation::{self, Mutation};
 use crate::recover::{Recovery, corrupt};
 use crate::region::Active;
 use crate::report::{Reason, Tail};
-use crate::scan::{End, Event, Scan};
+use crate::scan::{End, Event};
 use crate::voids::Listed;
 
 impl Recovery<'_, '_> {
-    pub(super) fn newest_event(&mut self, newest: SegmentId, event: Event, scan: &Scan) -> Result<(), Refusal> {
+    pub(super) fn newest_event(&mut self, newest: SegmentId, event: Event) -> Result<(), Refusal> {
         let manifest = corrupt(newest, self.region.layout.frames_start(), Reason::Manifest);
         let too_many = Error::TooManyVoids {
             max: self.region.voids.limit(),
@@ -26,7 +26,7 @@ impl Recovery<'_, '_> {
                 }
             }
             Event::Manifest { head, .. } => {
-                self.region.active.manifest_end = scan.offset();
+                self.region.active.manifest_end = self.scan.offset();
                 self.last = (0, 0);
                 if head.voids as usize > self.region.voids.limit() {
                     return Err(too_many);
@@ -36,7 +36,7 @@ impl Recovery<'_, '_> {
                 let in_bounds = retained.end <= self.region.layout.segment_len()
                     && retained.end >= self.region.layout.frames_start()
                     && retained.seal_len() <= retained.end
-                    && retained.first_sequence <= scan.first_sequence()
+                    && retained.first_sequence <= self.scan.first_sequence()
                     && retained.id < newest.0;
                 // Reading finds a sequence by the order of the segments.
                 let (id, first_sequence) = core::mem::replace(&mut self.last, (retained.id, retained.first_sequence));
@@ -51,7 +51,7 @@ impl Recovery<'_, '_> {
                 }
             }
             Event::Void { void, listed: true } => match self.region.voids.push_listed(void) {
-                Listed::Taken if void.to < scan.first_sequence() => {}
+                Listed::Taken if void.to < self.scan.first_sequence() => {}
                 Listed::Full => return Err(too_many),
                 Listed::Taken | Listed::Disorder => return Err(manifest),
             },
@@ -60,13 +60,14 @@ impl Recovery<'_, '_> {
                     return Err(too_many);
                 }
             }
-            Event::Frame { offset, header } => {
-                if header.kind == Kind::Batch {
+            Event::Frame { offset, kind } => {
+                if kind == Kind::Batch {
                     self.frame = offset;
                     self.region.tables.note_frame(offset);
                 }
             }
-            Event::Record(record) => {
+            Event::Record => {
+                let record = self.scan.record();
                 self.region
                     .tables
                     .note_record(record.table, record.sequence, record.index, self.frame);
@@ -76,7 +77,7 @@ impl Recovery<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn newest_ended(&mut self, at: usize, end: End, scan: &Scan) -> Result<(), Refusal> {
+    pub(super) fn newest_ended(&mut self, at: usize, end: End) -> Result<(), Refusal> {
         let id = self.id_at(at);
         self.region.voids.join();
         let tail = match end {
@@ -100,15 +101,15 @@ impl Recovery<'_, '_> {
             _ => 0,
         };
         self.region.examined = 0;
-        let closed = scan.is_closed() && matches!(end, End::Clean { .. });
+        let closed = self.scan.is_closed() && matches!(end, End::Clean { .. });
         let region = &mut *self.region;
         region.active = Active {
             id,
             seed: self.seed,
-            base: scan.base(),
-            first_sequence: scan.first_sequence(),
+            base: self.scan.base(),
+            first_sequence: self.scan.first_sequence(),
             tail,
-            durable: scan.watermark(),
+            durable: self.scan.watermark(),
             claimed: 0,
             manifest_end: region.active.manifest_end,
             seal: match end {
@@ -116,9 +117,9 @@ impl Recovery<'_, '_> {
                 _ => (0, 0),
             },
         };
-        region.aside.cuts = *scan.cuts();
-        region.incarnation = scan.incarnation();
-        region.next_sequence = scan.next_sequence();
+        region.aside.cuts = *self.scan.cuts();
+        region.incarnation = self.scan.incarnation();
+        region.next_sequence = self.scan.next_sequence();
         region.aside.opened.tail = match end {
             End::Torn { offset, dirty_end, .. } => Tail::Torn {
                 offset,

@@ -1,12 +1,12 @@
 //! The look ahead over what follows the first offset without a frame: whether a later frame continues the log, proves that
 //! durable bytes are damaged, or nothing behind it matters. Linear, and reads headers alone.
 
-use crate::facts::Cut;
 use crate::frame::{self, Header, Kind};
 use crate::mutation::{self, Mutation};
 use crate::report::Reason;
 use crate::scan::window::{Take, Window};
 use crate::scan::{End, Event, Limit, Phase, Scan};
+use crate::segment::cuts::Cut;
 
 /// The most bytes that a look ahead wants in one piece.
 const LOOK_AHEAD_LEN: u32 = 64;
@@ -30,7 +30,7 @@ impl Scan {
         let align = self.layout.frame_align();
         let step = align.min(LOOK_AHEAD_LEN);
         while ahead.at < limit {
-            if let Some(erased) = self.erased {
+            if let Some(erased) = self.erased() {
                 ahead.at += bytes.erased_len(ahead.at, erased);
             }
             let block = match bytes.take(ahead.at, step.min(limit.saturating_sub(ahead.at))) {
@@ -42,9 +42,9 @@ impl Scan {
                 Take::Beyond => break,
             };
             let touched = self
-                .erased
+                .erased()
                 .and_then(|erased| block.iter().rposition(|&byte| byte != erased));
-            if touched.is_some() || self.erased.is_none() {
+            if touched.is_some() || self.erased().is_none() {
                 if ahead.at.is_multiple_of(align)
                     && self.layout.segment_len() - ahead.at >= frame::HEADER_LEN as u32
                     && block.first().is_some_and(|&kind| (1..=Kind::Pad as u8).contains(&kind))
@@ -79,7 +79,7 @@ impl Scan {
         if header.incarnation < self.incarnation || !fits || header.watermark > ahead.at {
             return;
         }
-        if self.erased.is_none() {
+        if self.erased().is_none() {
             ahead.dirty_end = ahead.at + frame::HEADER_LEN as u32;
         }
         ahead.proven |= header.watermark > self.offset || mutation::is(Mutation::LookAheadWithoutWatermark);

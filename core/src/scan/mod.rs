@@ -9,7 +9,8 @@ mod ahead;
 mod payload;
 mod window;
 
-use crate::facts::{Cut, Cuts, ManifestHead, Retained};
+use crate::checksum::Checksum;
+use crate::facts::{ManifestHead, Retained};
 use crate::frame::{self, Binding, Header, HeaderError, Kind};
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
@@ -17,6 +18,7 @@ use crate::record::Void;
 use crate::report::Reason;
 use crate::scan::ahead::LookAhead;
 use crate::scan::window::{Take, Window};
+use crate::segment::cuts::{Cut, Cuts};
 use crate::segment::layout::Layout;
 
 /// What a walk may meet.
@@ -33,15 +35,15 @@ pub(crate) enum Event {
     /// A range is dead: listed by the manifest, or deleted by a batch.
     Void { void: Void, listed: bool },
     /// A frame of the log; the records of a batch follow.
-    Frame { offset: u32, header: Header },
-    /// A user record; its value stands at `value`.
-    Record(RecordAt),
+    Frame { offset: u32, kind: Kind },
+    /// A user record, the one at [`Scan::record`].
+    Record,
     /// Nothing more.
     End(End),
 }
 
 /// Where a record stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RecordAt {
     pub(crate) table: u64,
     pub(crate) sequence: u64,
@@ -104,7 +106,6 @@ const MAX_RESTARTS: u8 = 16;
 enum Phase {
     Header,
     Payload {
-        header: Header,
         at: u32,
         crc: u32,
     },
@@ -113,18 +114,14 @@ enum Phase {
         left: u32,
         voids: u32,
     },
-    Epoch {
-        header: Header,
-    },
+    Epoch,
+    /// `first`: no user record of the batch was met yet.
     Records {
         at: u32,
         end: u32,
-        table: Option<u64>,
-        epoch: Option<u64>,
+        first: bool,
     },
-    Seal {
-        header: Header,
-    },
+    Seal,
     LookAhead(LookAhead),
     Ended(End),
 }
@@ -134,7 +131,6 @@ enum Phase {
 pub(crate) struct Scan {
     binding: Binding,
     layout: Layout,
-    erased: Option<u8>,
     limit: Limit,
     /// The incarnation that frames count from: a hint until the manifest verified.
     base: u32,
@@ -148,48 +144,81 @@ pub(crate) struct Scan {
     have_manifest: bool,
     cuts: Cuts,
     restarts: u8,
+    /// Of the frame in hand.
+    header: Header,
+    /// The record met last.
+    record: RecordAt,
     phase: Phase,
 }
 
 impl Scan {
-    /// A walk from the manifest on. `base`: an incarnation near that of the segment, for one whose manifest
-    /// does not verify.
-    pub(crate) fn new(binding: Binding, layout: Layout, erased: Option<u8>, limit: Limit, base: u32) -> Self {
+    /// A walk over nothing yet.
+    pub(crate) fn new(layout: Layout, checksum: Checksum) -> Self {
         Self {
-            binding,
+            binding: Binding::new(checksum, 0),
             layout,
-            erased,
-            limit,
-            base,
-            incarnation: base,
+            limit: Limit::Exact(0),
+            base: 0,
+            incarnation: 0,
             first_sequence: 0,
             sequence: 0,
-            offset: layout.frames_start(),
+            offset: 0,
             watermark: 0,
             closed: false,
             have_manifest: false,
-            cuts: Cuts::default(),
+            cuts: Cuts::NONE,
             restarts: 0,
+            header: Header::NONE,
+            record: RecordAt::default(),
             phase: Phase::Header,
         }
     }
 
-    /// The same walk, with cuts that are known beforehand.
-    pub(crate) fn with_cuts(mut self, cuts: Cuts) -> Self {
+    /// Walks a segment from the manifest on. `base`: an incarnation near that of the segment, for one whose manifest
+    /// does not verify. `cuts`: those that are known beforehand.
+    pub(crate) fn begin(&mut self, seed: u32, limit: Limit, base: u32, cuts: Cuts) {
+        self.binding = Binding::new(self.binding.checksum(), seed);
+        self.limit = limit;
+        self.base = base;
         self.cuts = cuts;
-        self
+        self.restarts = 0;
+        self.rewind();
     }
 
-    /// A walk that starts at a frame in the middle of a segment whose manifest and cuts are known.
-    pub(crate) fn starting_at(mut self, offset: u32, start: Start) -> Self {
+    fn rewind(&mut self) {
+        self.incarnation = self.base;
+        self.first_sequence = 0;
+        self.sequence = 0;
+        self.offset = self.layout.frames_start();
+        self.watermark = 0;
+        self.closed = false;
+        self.have_manifest = false;
+        self.phase = Phase::Header;
+    }
+
+    fn erased(&self) -> Option<u8> {
+        self.layout.geometry().erased()
+    }
+
+    /// The record met last.
+    pub(crate) fn record(&self) -> &RecordAt {
+        &self.record
+    }
+
+    /// Starts at a frame in the middle of a segment whose first sequence and cuts are known. False where no sequence
+    /// follows from them.
+    pub(crate) fn start_at(&mut self, offset: u32, header: &Header, first_sequence: u64) -> bool {
         self.have_manifest = true;
         self.offset = offset;
-        self.base = start.base;
-        self.incarnation = start.incarnation;
-        self.first_sequence = start.first_sequence;
-        self.sequence = start.sequence;
-        self.cuts = start.cuts;
-        self
+        self.incarnation = header.incarnation;
+        self.first_sequence = first_sequence;
+        let sequence = first_sequence.checked_add(u64::from(header.sequence_delta));
+        self.sequence = sequence.unwrap_or_default();
+        sequence.is_some()
+    }
+
+    pub(crate) fn binding(&self) -> &Binding {
+        &self.binding
     }
 
     /// The sequence behind the last record.
@@ -249,11 +278,11 @@ impl Scan {
         loop {
             let step = match self.phase {
                 Phase::Header => self.header(&bytes),
-                Phase::Payload { header, at, crc } => self.payload(&bytes, header, at, crc),
+                Phase::Payload { at, crc } => self.payload(&bytes, at, crc),
                 Phase::Manifest { at, left, voids } => self.manifest(&bytes, at, left, voids),
-                Phase::Epoch { header } => self.epoch(&bytes, header),
-                Phase::Records { at, end, table, epoch } => self.record(&bytes, at, end, table, epoch),
-                Phase::Seal { header } => self.seal(&bytes, header),
+                Phase::Epoch => self.epoch(&bytes),
+                Phase::Records { at, end, first } => self.next_record(&bytes, at, end, first),
+                Phase::Seal => self.seal(&bytes),
                 Phase::LookAhead(ahead) => self.look_ahead(&bytes, ahead),
                 Phase::Ended(end) => Some(Event::End(end)),
             };
@@ -266,7 +295,7 @@ impl Scan {
     /// The offset does not hold a frame of the log.
     fn invalid(&mut self, reason: Reason) -> Option<Event> {
         let payload_len = match self.phase {
-            Phase::Payload { header, .. } => header.payload_len,
+            Phase::Payload { .. } => self.header.payload_len,
             _ => 0,
         };
         let torn_end = self.offset + frame::HEADER_LEN as u32 + payload_len;
@@ -338,6 +367,7 @@ impl Scan {
             Err(HeaderError::Reserved) => return self.damaged(Reason::Unsupported),
             Err(_) => return self.invalid(Reason::FrameHeader),
         };
+        self.header = header;
         let end = offset
             .checked_add(frame::HEADER_LEN as u32)
             .and_then(|end| end.checked_add(header.payload_len));
@@ -355,7 +385,7 @@ impl Scan {
         } else if header.kind == Kind::Manifest {
             return self.damaged(Reason::Manifest);
         } else if header.kind == Kind::Resume {
-            return self.resume(header);
+            return self.resume();
         } else if header.incarnation != self.incarnation && !mutation::is(Mutation::AcceptAnyIncarnation) {
             // Left over from a session that was cut off here.
             return self.invalid(Reason::FrameHeader);
@@ -364,16 +394,16 @@ impl Scan {
         }
         if header.kind.has_payload() {
             self.phase = Phase::Payload {
-                header,
                 at: offset + frame::HEADER_LEN as u32,
                 crc: 0,
             };
             return None;
         }
-        Some(self.accept(header))
+        Some(self.accept())
     }
 
-    fn resume(&mut self, header: Header) -> Option<Event> {
+    fn resume(&mut self) -> Option<Event> {
+        let header = &self.header;
         let from = header.payload_crc;
         if header.incarnation <= self.incarnation || from > self.offset {
             return self.invalid(Reason::FrameHeader);
@@ -383,10 +413,10 @@ impl Scan {
             return self.restart(Cut { from, to: self.offset });
         }
         self.incarnation = header.incarnation;
-        if self.first_sequence.checked_add(u64::from(header.sequence_delta)) != Some(self.sequence) {
+        if self.first_sequence.checked_add(u64::from(self.header.sequence_delta)) != Some(self.sequence) {
             return self.damaged(Reason::Sequence);
         }
-        Some(self.accept(header))
+        Some(self.accept())
     }
 
     fn restart(&mut self, cut: Cut) -> Option<Event> {
@@ -396,30 +426,22 @@ impl Scan {
         if self.restarts >= MAX_RESTARTS {
             return self.damaged(Reason::Resume);
         }
-        let (cuts, restarts) = (self.cuts, self.restarts + 1);
-        *self = Self::new(self.binding, self.layout, self.erased, self.limit, self.base);
-        (self.cuts, self.restarts) = (cuts, restarts);
+        self.restarts += 1;
+        self.rewind();
         Some(Event::Restart)
     }
 
     /// Takes the frame in hand into the log and moves behind it.
-    fn accept(&mut self, header: Header) -> Event {
-        let offset = self.offset;
+    fn accept(&mut self) -> Event {
+        let (header, offset) = (&self.header, self.offset);
         // A pad behind a close frame fills its sync unit, so that it can be synced.
         self.closed = header.kind == Kind::Close || (self.closed && header.kind == Kind::Pad);
         self.watermark = self.watermark.max(header.watermark);
         self.offset = self.layout.frame_after(offset, header.payload_len);
         self.phase = Phase::Header;
-        Event::Frame { offset, header }
+        Event::Frame {
+            offset,
+            kind: self.header.kind,
+        }
     }
-}
-
-/// What is known of the place where a walk starts in the middle of a segment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Start {
-    pub(crate) base: u32,
-    pub(crate) incarnation: u32,
-    pub(crate) first_sequence: u64,
-    pub(crate) sequence: u64,
-    pub(crate) cuts: Cuts,
 }

@@ -1,7 +1,7 @@
 //! What stands behind a verified frame header: the payload checksum, then manifest, records or seal piece by piece.
 
 use crate::facts::{MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, decode_retained, decode_void};
-use crate::frame::{self, Header, Kind};
+use crate::frame::{self, Kind};
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
 use crate::record::{Head, MAX_HEAD_LEN};
@@ -11,9 +11,9 @@ use crate::scan::{End, Event, Limit, Phase, RecordAt, Scan};
 use crate::wire;
 
 impl Scan {
-    pub(super) fn payload(&mut self, bytes: &Window<'_>, header: Header, at: u32, crc: u32) -> Option<Event> {
+    pub(super) fn payload(&mut self, bytes: &Window<'_>, at: u32, crc: u32) -> Option<Event> {
         let start = self.offset + frame::HEADER_LEN as u32;
-        let left = start + header.payload_len - at;
+        let left = start + self.header.payload_len - at;
         if left > 0 {
             let part = match bytes.take_some(at, left) {
                 Take::Bytes(bytes) => bytes,
@@ -21,35 +21,35 @@ impl Scan {
                 Take::Beyond => return self.invalid(Reason::Payload),
             };
             self.phase = Phase::Payload {
-                header,
                 at: at + part.len() as u32,
                 crc: self.binding.checksum().extend(crc, part),
             };
             return None;
         }
+        let kind = self.header.kind;
         let ignored = mutation::is(Mutation::IgnorePayloadChecksum)
-            || (header.kind == Kind::Manifest && mutation::is(Mutation::ManifestWithoutPayload));
-        if crc != header.payload_crc && !ignored {
-            return self.invalid(if header.kind == Kind::Manifest {
+            || (kind == Kind::Manifest && mutation::is(Mutation::ManifestWithoutPayload));
+        if crc != self.header.payload_crc && !ignored {
+            return self.invalid(if kind == Kind::Manifest {
                 Reason::Manifest
             } else {
                 Reason::Payload
             });
         }
-        match header.kind {
-            Kind::Manifest => self.manifest_head(bytes, header),
+        match self.header.kind {
+            Kind::Manifest => self.manifest_head(bytes),
             Kind::Seal => {
-                self.phase = Phase::Seal { header };
+                self.phase = Phase::Seal;
                 None
             }
             _ => {
-                self.phase = Phase::Epoch { header };
+                self.phase = Phase::Epoch;
                 None
             }
         }
     }
 
-    pub(super) fn manifest_head(&mut self, bytes: &Window<'_>, header: Header) -> Option<Event> {
+    pub(super) fn manifest_head(&mut self, bytes: &Window<'_>) -> Option<Event> {
         let start = self.offset + frame::HEADER_LEN as u32;
         let head = match bytes.take(start, MANIFEST_HEAD_LEN as u32) {
             Take::Bytes(bytes) => ManifestHead::decode(bytes),
@@ -57,16 +57,16 @@ impl Scan {
             Take::Beyond => None,
         };
         let Some(head) =
-            head.filter(|head| head.payload_len() == u64::from(header.payload_len) && head.first_sequence > 0)
+            head.filter(|head| head.payload_len() == u64::from(self.header.payload_len) && head.first_sequence > 0)
         else {
             return self.damaged(Reason::Manifest);
         };
         self.have_manifest = true;
-        self.base = header.incarnation;
-        self.incarnation = header.incarnation;
+        self.base = self.header.incarnation;
+        self.incarnation = self.header.incarnation;
         self.first_sequence = head.first_sequence;
         self.sequence = head.first_sequence;
-        self.offset = self.layout.frame_after(self.offset, header.payload_len);
+        self.offset = self.layout.frame_after(self.offset, self.header.payload_len);
         self.phase = Phase::Manifest {
             at: start + MANIFEST_HEAD_LEN as u32,
             left: head.segments + head.voids,
@@ -74,7 +74,7 @@ impl Scan {
         };
         Some(Event::Manifest {
             head,
-            incarnation: header.incarnation,
+            incarnation: self.header.incarnation,
         })
     }
 
@@ -104,11 +104,11 @@ impl Scan {
         }
     }
 
-    pub(super) fn epoch(&mut self, bytes: &Window<'_>, header: Header) -> Option<Event> {
+    pub(super) fn epoch(&mut self, bytes: &Window<'_>) -> Option<Event> {
         let start = self.offset + frame::HEADER_LEN as u32;
-        let end = start + header.payload_len;
-        let (epoch, len) = if header.with_epoch {
-            let len = header.payload_len.min(wire::MAX_VARINT_LEN as u32);
+        let end = start + self.header.payload_len;
+        let (epoch, len) = if self.header.with_epoch {
+            let len = self.header.payload_len.min(wire::MAX_VARINT_LEN as u32);
             match bytes.take(start, len) {
                 Take::Bytes(bytes) => match wire::varint(bytes) {
                     Some((epoch, len)) => (Some(epoch), len as u32),
@@ -120,30 +120,23 @@ impl Scan {
         } else {
             (None, 0)
         };
-        let event = self.accept(header);
+        let event = self.accept();
+        self.record.epoch = epoch;
         self.phase = Phase::Records {
             at: start + len,
             end,
-            table: None,
-            epoch,
+            first: true,
         };
         Some(event)
     }
 
-    pub(super) fn record(
-        &mut self,
-        bytes: &Window<'_>,
-        at: u32,
-        end: u32,
-        table: Option<u64>,
-        epoch: Option<u64>,
-    ) -> Option<Event> {
+    pub(super) fn next_record(&mut self, bytes: &Window<'_>, at: u32, end: u32, first: bool) -> Option<Event> {
         if at >= end {
             self.phase = Phase::Header;
             return None;
         }
         let head = match bytes.take(at, (end - at).min(MAX_HEAD_LEN as u32)) {
-            Take::Bytes(bytes) => Head::decode(bytes, table),
+            Take::Bytes(bytes) => Head::decode(bytes, (!first).then_some(self.record.table)),
             Take::More(more) => return Some(more),
             Take::Beyond => return self.damaged(Reason::Record),
         };
@@ -166,25 +159,24 @@ impl Scan {
                 self.phase = Phase::Records {
                     at: value + value_len,
                     end,
-                    table: Some(table),
-                    epoch,
+                    first: false,
                 };
-                Some(Event::Record(RecordAt {
+                self.record = RecordAt {
                     table,
                     sequence,
                     value,
                     value_len,
                     timestamp,
                     index,
-                    epoch,
-                }))
+                    epoch: self.record.epoch,
+                };
+                Some(Event::Record)
             }
             Ok((Head::Void(void), len)) if void.to < self.sequence => {
                 self.phase = Phase::Records {
                     at: at + len as u32,
                     end,
-                    table,
-                    epoch,
+                    first,
                 };
                 Some(Event::Void { void, listed: false })
             }
@@ -192,19 +184,19 @@ impl Scan {
         }
     }
 
-    pub(super) fn seal(&mut self, bytes: &Window<'_>, header: Header) -> Option<Event> {
+    pub(super) fn seal(&mut self, bytes: &Window<'_>) -> Option<Event> {
         let start = self.offset + frame::HEADER_LEN as u32;
         let successor = match bytes.take(start, 8) {
             Take::Bytes(bytes) => wire::u64_at(bytes, 0..8),
             Take::More(more) => return Some(more),
             Take::Beyond => None,
         };
-        let Some(successor) = successor.filter(|_| header.payload_len >= 8) else {
+        let Some(successor) = successor.filter(|_| self.header.payload_len >= 8) else {
             return self.damaged(Reason::Seal);
         };
         let offset = self.offset;
-        let end = start + header.payload_len;
-        let event = self.accept(header);
+        let end = start + self.header.payload_len;
+        let event = self.accept();
         self.phase = Phase::Ended(if matches!(self.limit, Limit::Exact(_)) {
             End::Exact
         } else {
