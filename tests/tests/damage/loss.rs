@@ -43,7 +43,7 @@ fn three_segments() -> Image {
 /// A prepared segment with a flipped bit is not gone on in: on flash the unit could not be programmed.
 #[test]
 fn a_prepared_segment_that_is_not_blank_is_made_anew() {
-    let geometry = Geometry::new(1536).unwrap();
+    let geometry = Geometry::new(2048).unwrap();
     let image = images::many_sessions(geometry, true);
     let prepared: Vec<_> = image.ram.ids().filter(|&id| id > image.end.segment).collect();
     assert!(!prepared.is_empty(), "a closed log keeps its prepared segments");
