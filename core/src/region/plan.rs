@@ -82,6 +82,7 @@ impl Region<'_> {
                 Err(Error::Full | Error::TooManySegments { .. }) if self.ring && purpose == Purpose::User => {
                     self.round()
                 }
+                Err(Error::Full) if purpose == Purpose::User => self.reclaim_first(),
                 step => step,
             },
             Goal::Sync => Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
@@ -435,6 +436,14 @@ impl Region<'_> {
             return self.rotate(false);
         }
         self.drop_step().ok_or(Error::Full)
+    }
+
+    /// Makes room for user data by what is dead, where there is no other.
+    fn reclaim_first(&self) -> Result<Step, Refusal> {
+        match self.reclaim() {
+            Ok(Step::Ready { .. }) | Err(_) => Err(Error::Full),
+            step => step,
+        }
     }
 
     /// Gives up the oldest segment that is not given up yet.

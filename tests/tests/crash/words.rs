@@ -1,6 +1,9 @@
 //! Short words exhaustively, long histories at random.
 
-use walstone_tests::crash::history::{Op, PRELUDES, Words};
+use std::collections::HashSet;
+
+use walstone_tests::crash::history::{Op, PRELUDES, Words, shrink};
+use walstone_tests::crash::pairs::Pairs;
 use walstone_tests::crash::rows::Row;
 use walstone_tests::crash::setup::{SETUPS, Setup};
 
@@ -68,4 +71,39 @@ fn long_histories_of_several_lives_and_failing_syncs() {
     for row in [Row::Crashed, Row::Poisoned, Row::NewSegment, Row::Released, Row::Healed] {
         assert!(explorer.hits().of(row) > 0, "not met: {row}");
     }
+}
+
+#[test]
+fn a_history_that_fails_is_shrunk_to_what_it_takes() {
+    // Fails wherever a 3 comes somewhere before a 7.
+    let fails = |steps: &[u32]| {
+        let three = steps.iter().position(|&step| step == 3)?;
+        steps[three..].contains(&7).then_some(())
+    };
+    let steps: Vec<u32> = (0..50).collect();
+    assert_eq!(shrink(&steps, fails), (vec![3, 7], Some(())));
+    assert_eq!(shrink(&[3, 7], fails), (vec![3, 7], None), "nothing can be left out");
+}
+
+#[test]
+fn some_words_of_all_are_each_another_one() {
+    let words = Words::new(&Op::NAMED, 3);
+    let all: HashSet<Vec<Op>> = words.all().collect();
+    assert_eq!(all.len() as u64, words.count());
+    for seed in 0..4 {
+        let some: HashSet<Vec<Op>> = words.some(words.count(), seed).collect();
+        assert_eq!(some, all);
+    }
+}
+
+#[test]
+fn a_pair_counts_once_however_deep_it_is_explored() {
+    let pairs = Pairs::default();
+    assert!(pairs.insert(5, 0));
+    assert!(!pairs.insert(5, 0));
+    assert!(pairs.insert(5, 1), "deeper than before");
+    assert!(!pairs.insert(5, 1));
+    assert!(pairs.insert(6, 1));
+    assert!(!pairs.insert(6, 0), "deeper already");
+    assert_eq!(pairs.len(), 2);
 }
