@@ -27,7 +27,7 @@ pub fn work(arguments: &[String]) -> Result<(), String> {
     let number = |text: &String| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
     let (life, seed) = (number(life)? as u32, number(seed)?);
     let killer: Killer = ending.parse()?;
-    let options = Options::builder()
+    let options = super::written(Options::builder())
         .segment_len(SEGMENT_LEN)
         .max_open_segments(3)
         .observer(Arc::new(killer))

@@ -66,14 +66,17 @@ pub const KINDS: [&str; 20] = [
 ];
 
 /// System calls by which the backend changes something.
-pub const SYSTEM_CALLS: [&str; 10] = [
+pub const SYSTEM_CALLS: [&str; 13] = [
     "openat",
     "ftruncate",
     "pwrite64",
+    "pwritev2",
     "fdatasync",
     "fsync",
     "rename",
+    "renameat2",
     "unlink",
+    "unlinkat",
     "mkdir",
     "mmap",
     "madvise",

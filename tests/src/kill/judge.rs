@@ -161,7 +161,7 @@ impl Judge {
     }
 
     fn open(&self) -> Result<Wal, String> {
-        let options = Options::builder()
+        let options = super::written(Options::builder())
             .segment_len(SEGMENT_LEN)
             .build()
             .map_err(|error| error.to_string())?;

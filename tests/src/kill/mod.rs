@@ -16,6 +16,7 @@
 //! ```text
 //! cargo run --release -p walstone-tests --bin crashsim -- kill --rounds 1000
 //! cargo run --release -p walstone-tests --bin crashsim -- kill --rounds 100 --strace
+//! WALSTONE_WRITE_PATH=direct cargo run --release -p walstone-tests --bin crashsim -- kill --rounds 100 --strace
 //! ```
 
 mod child;
@@ -26,6 +27,22 @@ mod line;
 pub use child::work;
 pub use end::{Ending, KINDS, Moment, SYSTEM_CALLS};
 pub use judge::{Judge, Outcome};
+
+/// How segments are written: `WALSTONE_WRITE_PATH` in the environment says `mapped`, `buffered` or `direct`.
+fn written(options: walstone::OptionsBuilder) -> walstone::OptionsBuilder {
+    #[cfg(target_os = "linux")]
+    {
+        use walstone::WritePath;
+        let path = std::env::var("WALSTONE_WRITE_PATH");
+        options.write_path(match path.as_deref() {
+            Ok("direct") => WritePath::Direct,
+            Ok("buffered") => WritePath::Buffered,
+            _ => WritePath::Mapped,
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    options
+}
 
 /// Threads of a child.
 pub const THREADS: u32 = 3;
