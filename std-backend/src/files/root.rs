@@ -37,9 +37,9 @@ pub struct RootListing {
 }
 
 impl Root {
-    /// Opens a root for writing, and makes its directory where it is missing: takes the lock, then syncs the
-    /// directory, so that a listing can be relied on. At most `max_open_segments` segments (at least one) are
-    /// kept open beside those that hold bytes not known durable.
+    /// Opens a root for writing, and makes its directory where it is missing. Syncs the directory above, which holds the
+    /// root's name, takes the lock, then syncs the directory, so that a listing can be relied on. At most
+    /// `max_open_segments` segments (at least one) are kept open beside those that hold bytes not known durable.
     ///
     /// # Errors
     /// [`Cause::Locked`]; [`Cause::Io`].
