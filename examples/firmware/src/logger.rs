@@ -99,8 +99,9 @@ pub fn live(chip: &mut Chip, notebook: &mut Notebook, noise: &mut Noise) -> Resu
         lost_power: true,
     };
     let (mut room, mut slots) = (Room::new(), Slots::new());
-    // A sector is erased whole, so it is a slot; the chip shows what an interrupted program disturbed.
-    let storage = match FlatStorage::open(NorDevice::new(chip), SECTOR_LEN as u32, slots.lend()) {
+    // A sector is erased whole, so it is a slot.
+    let device = NorDevice::new(&mut *chip);
+    let storage = match FlatStorage::open(device, SECTOR_LEN as u32, slots.lend()) {
         Ok(storage) => storage,
         Err(OpenError::Device(NorError {
             error: ChipError::PowerLost,
@@ -120,6 +121,8 @@ pub fn live(chip: &mut Chip, notebook: &mut Notebook, noise: &mut Noise) -> Resu
     match worked {
         Ok(()) => life.lost_power = false,
         Err(Stop::PowerLost) => {}
+        // A sector that cannot be erased is met again at the next open; until then there is no room.
+        Err(Stop::Fault(Fault::Refused(Error::Full))) if !chip.has_power() => {}
         Err(Stop::Fault(fault)) => return Err(fault),
     }
     Ok(life)
@@ -185,8 +188,7 @@ fn work(
         notebook.tried = notebook.tried.max(sequence);
         match log.append(table_of(sequence), &value[..len]) {
             Ok(_) => *appended += 1,
-            // Live data takes all but the reserve: the oldest goes.
-            Err(Error::Full) => delete(log, notebook, sequence.saturating_sub(20))?,
+            Err(Error::Full) => delete(log, notebook, &[20, 5, 0])?,
             Err(error) => return Err(error.into()),
         }
         match noise.bits() % 256 {
@@ -195,7 +197,7 @@ fn work(
                 notebook.durable = log.last_sequence();
             }
             // Samples were sent away, and are not needed any more.
-            64..72 => delete(log, notebook, sequence.saturating_sub(30))?,
+            64..72 => delete(log, notebook, &[30, 5, 0])?,
             72..74 => log.reclaim()?,
             74 => {
                 log.close()?;
@@ -207,9 +209,22 @@ fn work(
     }
 }
 
-/// Deletes samples up to `to`, and events that are older still, both or neither; then gives the sectors back.
-fn delete(log: &mut Engine<'_, '_, '_>, notebook: &mut Notebook, to: u64) -> Result<(), Stop> {
-    let upto = [to, to.saturating_sub(40)];
+/// Deletes all but the newest records. A full log refuses what would make no sector free: then fewer are kept.
+fn delete(log: &mut Engine<'_, '_, '_>, notebook: &mut Notebook, kept: &[u64]) -> Result<(), Stop> {
+    for &kept in kept {
+        match delete_all_but(log, notebook, kept) {
+            Err(Stop::Fault(Fault::Refused(Error::Full))) => {}
+            done => return done,
+        }
+    }
+    Err(Stop::Fault(Fault::Refused(Error::Full)))
+}
+
+/// Deletes all but the newest samples, and all but thrice as many of the newest events, both or neither; then gives
+/// sectors back.
+fn delete_all_but(log: &mut Engine<'_, '_, '_>, notebook: &mut Notebook, kept: u64) -> Result<(), Stop> {
+    let last = log.last_sequence();
+    let upto = [last.saturating_sub(kept), last.saturating_sub(3 * kept)];
     let mut buffer = [0; 64];
     let mut batch = Batch::lent(&mut buffer);
     for (table, to) in [SAMPLES, EVENTS].into_iter().zip(upto) {
@@ -219,7 +234,9 @@ fn delete(log: &mut Engine<'_, '_, '_>, notebook: &mut Notebook, to: u64) -> Res
     }
     log.append_batch(&batch)?;
     log.sync()?;
-    notebook.deleted = notebook.deleting;
+    for (deleted, to) in notebook.deleted.iter_mut().zip(upto) {
+        *deleted = (*deleted).max(to);
+    }
     notebook.durable = log.last_sequence();
     log.reclaim().map_err(Stop::from)
 }
