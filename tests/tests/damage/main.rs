@@ -8,6 +8,7 @@ mod footers;
 mod fuzzed;
 mod hostile;
 mod loss;
+mod peers;
 mod random;
 
 use walstone_core::Geometry;

@@ -8,6 +8,7 @@ mod failed_sync;
 mod forks;
 mod full_disk;
 mod group;
+mod peers;
 mod read_only;
 mod refusals;
 mod root;
