@@ -58,6 +58,8 @@ mod error;
 #[doc(hidden)]
 pub mod files;
 mod group;
+#[doc(hidden)]
+pub mod mutation;
 mod options;
 mod readers;
 mod region;

@@ -16,6 +16,7 @@ use crate::checksum::HARDWARE;
 use crate::error::{Error, Result};
 use crate::files::{Cause, Doing, FileError, Files};
 use crate::group::{Group, Progress};
+use crate::mutation::{self, Mutation};
 use crate::options::{Durability, Options};
 use crate::readers::Readers;
 use crate::region::Appended;
@@ -278,7 +279,11 @@ impl Shared {
                 self.background.reset(self.distance(mark));
                 let turn = self.syncs.turn();
                 drop(log);
-                let outcome = turn.sync(&mut self.files.clone(), mark);
+                let outcome = if mutation::is(Mutation::SkipGroupSync) {
+                    Ok(())
+                } else {
+                    turn.sync(&mut self.files.clone(), mark)
+                };
                 log = self.log();
                 if let Err(error) = outcome {
                     log.poison(PoisonCause::Sync);

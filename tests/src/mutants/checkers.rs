@@ -10,6 +10,7 @@ use crate::crash::history::{Op, PRELUDES, Words, random};
 use crate::crash::setup::SETUPS;
 use crate::damage::sweep::{Sweep, Tally};
 use crate::damage::{self, Damage};
+use crate::faults;
 use crate::files::explore::Known;
 use crate::files::lie::Lie;
 use crate::files::life::SMALL;
@@ -37,6 +38,8 @@ pub enum Checker {
     FullDevice,
     /// The crash simulator of files and names, below the std backend.
     Files,
+    /// One call that fails, below the std backend.
+    Faults,
 }
 
 /// What a checker came to.
@@ -74,13 +77,14 @@ impl fmt::Display for Checker {
             Self::Healing => "healing",
             Self::FullDevice => "full device",
             Self::Files => "files",
+            Self::Faults => "faults",
         })
     }
 }
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Words,
         Self::Histories,
         Self::Damage,
@@ -89,6 +93,7 @@ impl Checker {
         Self::Healing,
         Self::FullDevice,
         Self::Files,
+        Self::Faults,
     ];
 
     /// Looks until something is wrong or `limit` states were visited. `lie`: what the disk lies about, below files.
@@ -103,6 +108,7 @@ impl Checker {
             Self::Healing => healing(),
             Self::FullDevice => full_device(),
             Self::Files => files(lie),
+            Self::Faults => faulty(),
         }
     }
 }
@@ -137,7 +143,9 @@ fn histories(explorer: &mut Explorer, limit: u64) -> Result<(), Failure> {
         if explorer.pairs() as u64 >= limit {
             break;
         }
-        explorer.play(&SETUPS[seed as usize % SETUPS.len()], &random(seed))?;
+        let setup = &SETUPS[seed as usize % SETUPS.len()];
+        let played = explorer.play(setup, &random(seed));
+        played.map_err(|failure| failure.behind(format!("seed {seed} on {}", setup.name)))?;
     }
     Ok(())
 }
@@ -226,6 +234,18 @@ fn live(storage: RamStorage, records: u64, seed: u64) -> (RamStorage, std::ops::
             .expect("there is room");
     }
     (log.into_storage(), 1..=records)
+}
+
+/// One operation on files, one call of which fails.
+fn faulty() -> Run {
+    let mut tally = faults::backend::sweep(0);
+    if tally.violations.is_empty() {
+        tally.add(faults::backend::sweep(1));
+    }
+    Run {
+        states: tally.pairs,
+        alarm: tally.violations.into_iter().next(),
+    }
 }
 
 /// One operation on files, cut anywhere, and its recovery.

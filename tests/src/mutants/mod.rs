@@ -27,6 +27,8 @@ pub const QUIET_STATES: u64 = 200_000;
 pub enum Fault {
     /// Into the engine.
     Core(Mutation),
+    /// Into the std backend.
+    Std(walstone::mutation::Mutation),
     /// Below the std backend, into the disk: a sync that is said to be done.
     Disk(Lie),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Core(mutation) => fmt::Debug::fmt(mutation, f),
+            Self::Std(mutation) => fmt::Debug::fmt(mutation, f),
             Self::Disk(lie) => write!(f, "lie:{lie:?}"),
         }
     }
@@ -44,8 +47,10 @@ impl fmt::Display for Fault {
 #[must_use]
 pub fn put_in(fault: Fault) -> bool {
     #[cfg(walstone_mutants)]
-    if let Fault::Core(mutation) = fault {
-        walstone_core::mutation::put_in(Some(mutation));
+    match fault {
+        Fault::Core(mutation) => walstone_core::mutation::put_in(Some(mutation)),
+        Fault::Std(mutation) => walstone::mutation::put_in(Some(mutation)),
+        Fault::Disk(_) => {}
     }
     cfg!(walstone_mutants) || matches!(fault, Fault::Disk(_))
 }
@@ -65,7 +70,7 @@ impl Fault {
     pub const fn lie(self) -> Option<Lie> {
         match self {
             Self::Disk(lie) => Some(lie),
-            Self::Core(_) => None,
+            Self::Core(_) | Self::Std(_) => None,
         }
     }
 }

@@ -21,6 +21,13 @@ const fn core(mutation: Mutation, checker: Checker) -> Mutant {
     }
 }
 
+const fn backend(mutation: walstone::mutation::Mutation) -> Mutant {
+    Mutant {
+        fault: Fault::Std(mutation),
+        checker: Checker::Faults,
+    }
+}
+
 const fn disk(lie: Lie) -> Mutant {
     Mutant {
         fault: Fault::Disk(lie),
@@ -64,6 +71,8 @@ pub const TABLE: &[Mutant] = &[
     core(Mutation::ReuseSequence, Checker::Histories),
     core(Mutation::VoidNotClamped, Checker::Words),
     // Files and their names.
+    backend(walstone::mutation::Mutation::SwallowShortWrite),
+    backend(walstone::mutation::Mutation::SkipGroupSync),
     disk(Lie::Header),
     disk(Lie::Segment),
     disk(Lie::WrongSegment),

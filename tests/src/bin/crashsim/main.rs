@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! crashsim exhaustive [--ci] [--pairs N] [--seed N] [--seconds N]
+//! crashsim faults [--ci]
 //! crashsim files [--ci] [--lies] [--seconds N]
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
 //! crashsim flips
@@ -14,6 +15,7 @@
 
 mod arguments;
 mod exhaustive;
+mod faults;
 mod files;
 mod flash;
 mod flips;
@@ -33,6 +35,7 @@ type Command = fn(&mut Arguments) -> Outcome;
 /// The subcommands by name.
 const COMMANDS: &[(&str, Command)] = &[
     ("exhaustive", exhaustive::run),
+    ("faults", faults::run),
     ("files", files::run),
     ("flash", flash::run),
     ("flips", flips::run),

@@ -1,0 +1,43 @@
+//! `crashsim faults`: each call of each word fails in each way that it can, below the engine and below the std backend.
+
+use std::time::Instant;
+
+use walstone_tests::faults::{Tally, backend, engine};
+
+use crate::Outcome;
+use crate::arguments::Arguments;
+
+type Sweep = fn(u32) -> Tally;
+
+pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
+    let (mut engine_len, mut backend_len) = (3, 2);
+    for name in arguments.by_ref() {
+        match name.as_str() {
+            "--ci" => (engine_len, backend_len) = (2, 1),
+            _ => return Err(format!("faults has no option {name}")),
+        }
+    }
+    // Each panic is counted and told with the fault that led to it.
+    std::panic::set_hook(Box::new(|_| ()));
+    let mut all = Tally::default();
+    let sweeps: [(&str, Sweep, u32); 2] = [
+        ("the engine", engine::sweep, engine_len),
+        ("files", backend::sweep, backend_len),
+    ];
+    for (name, sweep, most) in sweeps {
+        for len in 0..=most {
+            let start = Instant::now();
+            let tally = sweep(len);
+            println!(
+                "{name}, words of {len}: {tally}; {:.1} s",
+                start.elapsed().as_secs_f64()
+            );
+            for violation in tally.violations.iter().take(10) {
+                println!("  {violation}");
+            }
+            all.add(tally);
+        }
+    }
+    println!("faults: {all}");
+    Ok(all.violations.is_empty())
+}
