@@ -395,6 +395,24 @@ impl Subject for Backend {
         Ok(())
     }
 
+    fn compare(&mut self, seen: &Seen) -> Result<(), String> {
+        let read = |error: Error| error.to_string();
+        let view = self.region.view().map_err(read)?;
+        for table in [1, 2] {
+            let mut expected = seen.records.iter().filter(|record| record.table == table);
+            for record in view.read(table, ..) {
+                let sequence = record.map_err(read)?.sequence;
+                if expected.next().map(|record| record.sequence) != Some(sequence) {
+                    return Err(format!("reading table {table} shows other records than reading all"));
+                }
+            }
+            if expected.next().is_some() {
+                return Err(format!("reading table {table} shows fewer records than reading all"));
+            }
+        }
+        Ok(())
+    }
+
     fn durable_count(&self) -> usize {
         self.durable
     }

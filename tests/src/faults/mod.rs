@@ -392,5 +392,6 @@ impl<G: Ground> Run<G> {
 fn judged<L: Subject>(log: &mut L, line: &Line, power_loss: bool) -> Result<Rc<State>, String> {
     let mut seen = Seen::default();
     log.observe(&mut seen)?;
+    log.compare(&seen)?;
     line.left(power_loss).judge(&seen).map_err(|wrong| format!("{wrong:?}"))
 }

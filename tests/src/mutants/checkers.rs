@@ -96,6 +96,15 @@ impl Checker {
         Self::Faults,
     ];
 
+    /// So many states are visited where nothing was put in: at least twice what any fault in the table needs.
+    #[must_use]
+    pub const fn quiet_states(self) -> u64 {
+        match self {
+            Self::Histories => 20_000,
+            _ => 200_000,
+        }
+    }
+
     /// Looks until something is wrong or `limit` states were visited. `lie`: what the disk lies about, below files.
     #[must_use]
     pub fn run(self, limit: u64, lie: Option<Lie>) -> Run {

@@ -19,9 +19,6 @@ use crate::files::lie::Lie;
 /// A checker must have caught its fault before so many states.
 pub const MOST_STATES: u64 = 1_000_000;
 
-/// So many states a checker visits without an alarm where nothing was put in: more than any fault needs.
-pub const QUIET_STATES: u64 = 200_000;
-
 /// What is put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -5,7 +5,7 @@
 //! crashsim faults [--ci]
 //! crashsim files [--ci] [--lies] [--seconds N]
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
-//! crashsim flips
+//! crashsim flips [--ci]
 //! crashsim kill [--rounds N] [--seed N] [--strace]
 //! crashsim mutants
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use walstone_tests::mutants::{Checker, MOST_STATES, QUIET_STATES, TABLE, put_in};
+use walstone_tests::mutants::{Checker, MOST_STATES, TABLE, put_in};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -76,7 +76,11 @@ fn alone(name: &str, asked: Option<Checker>) -> Outcome {
         return Err("faults are not compiled in".into());
     }
     let lie = mutant.and_then(|mutant| mutant.fault.lie());
-    let limit = if mutant.is_some() { MOST_STATES } else { QUIET_STATES };
+    let limit = if mutant.is_some() {
+        MOST_STATES
+    } else {
+        checker.quiet_states()
+    };
     let run = checker.run(limit, lie);
     println!(
         "{} {}",
