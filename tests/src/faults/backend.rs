@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use tempfile::TempDir;
 use walstone::seam::{Call, FileId, Observer, Verdict};
@@ -106,6 +107,8 @@ struct Disk {
     durable: BTreeMap<PathBuf, Vec<u8>>,
     /// Bytes that a failed sync dropped and that reads show still; no later sync writes them.
     lost: BTreeMap<PathBuf, BTreeSet<usize>>,
+    /// Calls under way, be it on the log's own thread.
+    under_way: usize,
 }
 
 impl Disk {
@@ -163,6 +166,18 @@ impl Breaker {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The disk between two calls: while this is held, none begins.
+    fn disk_at_rest(&self) -> MutexGuard<'_, Disk> {
+        loop {
+            let disk = self.disk();
+            if disk.under_way == 0 {
+                return disk;
+            }
+            drop(disk);
+            thread::yield_now();
+        }
+    }
+
     fn has_failed(&self) -> bool {
         self.calls_left.load(Ordering::Relaxed) == 0
     }
@@ -175,6 +190,7 @@ impl Breaker {
 
 impl Observer for Breaker {
     fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
+        self.disk().under_way += 1;
         let transfer = matches!(call, Call::Write { .. } | Call::Store { .. });
         match self.way {
             Way::Short(len) if transfer && self.is_next() => Ok(Verdict::Short(len)),
@@ -185,6 +201,7 @@ impl Observer for Breaker {
 
     fn after(&self, call: &Call<'_>, outcome: Result<(), &io::Error>) {
         let mut disk = self.disk();
+        disk.under_way -= 1;
         match (*call, outcome) {
             (Call::Create { path, file } | Call::Open { path, file, .. }, Ok(())) => {
                 disk.names.insert(file, path.to_owned());
@@ -245,16 +262,16 @@ impl Ground for Files {
 
     fn after_power_loss(&self) -> Self {
         let dark = Self::new(0, Way::Short(0));
-        let disk = self.breaker.disk();
+        let disk = self.breaker.disk_at_rest();
         copy(&self.root(), &dark.root(), &|path, file| {
             let durable = disk.durable.get(path).map_or(&[][..], Vec::as_slice);
             file.write_all_at(durable, 0)
         });
-        drop(disk);
-        for (path, bytes) in &self.breaker.disk().durable {
+        for (path, bytes) in &disk.durable {
             let path = dark.root().join(path.strip_prefix(self.root()).unwrap_or(path));
             dark.breaker.disk().durable.insert(path, bytes.clone());
         }
+        drop(disk);
         Self {
             opens: self.opens + 100,
             ..dark
@@ -262,7 +279,7 @@ impl Ground for Files {
     }
 
     fn evict(&mut self) {
-        let disk = self.breaker.disk();
+        let disk = self.breaker.disk_at_rest();
         for (path, lost) in &disk.lost {
             let Ok(file) = fs::File::options().write(true).open(path) else {
                 continue;
