@@ -121,7 +121,7 @@ impl Engine<'_> {
         if nothing && self.region.poisoned.is_none() {
             return Ok(None);
         }
-        self.growth_fits(self.region.voids.growth(void))?;
+        self.growth_fits(self.region.voids.growth(void), false)?;
         let head = EncodedHead::void(void);
         let (len, crc) = (head.as_slice().len(), self.region.checksum.of(head.as_slice()));
         self.draft(Content::Void(head, void), len, crc, 0).map(Some)
@@ -156,11 +156,11 @@ impl Engine<'_> {
                 Head::Void(_) => {}
             }
         }
-        self.growth_fits(growth)
+        self.growth_fits(growth, sequence > self.region.next_sequence)
     }
 
-    fn growth_fits(&self, growth: isize) -> Result<(), Refusal> {
-        if growth <= 0 || self.region.facts_fit(growth) {
+    fn growth_fits(&self, growth: isize, with_records: bool) -> Result<(), Refusal> {
+        if growth <= 0 || self.region.facts_fit(growth, with_records) {
             Ok(())
         } else {
             Err(Error::TooManyVoids {

@@ -100,7 +100,7 @@ impl Region<'_> {
     pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
         let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
         let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
-        let waits = purpose == Purpose::User && (!spare_in_hand || self.wants_second() || self.is_last_resort());
+        let waits = purpose == Purpose::User && (!spare_in_hand || self.wants_second() || !self.takes_user_data());
         if !open || self.active.is_sealed() || waits {
             return None;
         }
@@ -229,7 +229,7 @@ impl Region<'_> {
     #[cfg_attr(feature = "alloc", inline)]
     pub(super) fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
         if purpose == Purpose::User {
-            if self.is_last_resort() {
+            if !self.takes_user_data() {
                 return Err(Error::Full);
             }
             if let Some(step) = self.spare_first(SPARE_SLACK)? {
@@ -283,32 +283,35 @@ impl Region<'_> {
     }
 
     /// Whether facts would still fit the next manifest with `growth` more voids.
-    pub(crate) fn facts_fit(&self, growth: isize) -> bool {
+    pub(crate) fn facts_fit(&self, growth: isize, with_records: bool) -> bool {
         let voids = self.voids.as_slice().len().saturating_add_signed(growth);
+        let more = usize::from(with_records || self.active_as_retained().is_some());
         voids <= self.voids.limit()
-            && self.manifest_frame_len(1, growth.max(0) as usize) <= self.layout.max_manifest_len() as usize
+            && self.manifest_frame_len(more, growth.max(0) as usize) <= self.layout.max_manifest_len() as usize
     }
 
     /// Bytes of the longest manifest that user data may lead to. A quarter of the items, at least two, is kept for
     /// deletions: each may need a range of its own before reclaim can shorten the list.
-    const fn user_manifest_len(&self) -> u32 {
-        let max = self.layout.max_manifest_len();
-        let kept = (max / 4) as usize / facts::MANIFEST_ITEM_LEN;
-        max - (if kept < 2 { 2 } else { kept } * facts::MANIFEST_ITEM_LEN) as u32
+    const fn user_manifest_len(&self) -> usize {
+        let max = self.layout.max_manifest_len() as usize;
+        let kept = max / 4 / facts::MANIFEST_ITEM_LEN;
+        max - if kept < 2 { 2 } else { kept } * facts::MANIFEST_ITEM_LEN
     }
 
-    /// Bytes of the longest manifest: one item more than deletions may lead to, so that deletions and reclaim find a
-    /// way out of a segment whose reserve is used up while its facts are at their limit.
+    /// Bytes of the longest manifest: one item more than deletions may lead to, for records that come with them.
     const fn longest_manifest_len(&self) -> u32 {
         self.layout.max_manifest_len() + facts::MANIFEST_ITEM_LEN as u32
     }
 
-    /// Whether the active segment was begun on that way out, and with user data could not be left again.
+    /// Whether user data may stand in the active segment: the manifest of the one behind it lists it then, and still
+    /// has the items that are kept for deletions. Asked for each append, not for each new segment, because a session
+    /// that finds no room to resume goes on in a new segment without asking.
     #[cfg_attr(feature = "alloc", inline)]
-    pub(super) fn is_last_resort(&self) -> bool {
-        let manifest_len = self.active.manifest_end - self.layout.frames_start();
-        manifest_len > self.layout.max_manifest_len()
-            && self.manifest_frame_len(1, 0) > self.longest_manifest_len() as usize
+    pub(super) fn takes_user_data(&self) -> bool {
+        let most = self.user_manifest_len();
+        // The live ones are counted only where all of them would be too many.
+        facts::manifest_frame_len(self.segments.len() + 1, self.voids.as_slice().len()) <= most
+            || self.manifest_frame_len(1, 0) <= most
     }
 
     /// The most voids that fit.
@@ -335,12 +338,12 @@ impl Region<'_> {
             return Ok(step);
         }
         let more = usize::from(self.active_as_retained().is_some());
-        let most = if strict {
-            self.user_manifest_len()
+        let fits = if strict {
+            self.manifest_frame_len(more + 1, 0) <= self.user_manifest_len()
         } else {
-            self.longest_manifest_len()
+            self.manifest_frame_len(more, 0) <= self.longest_manifest_len() as usize
         };
-        if self.manifest_frame_len(more, 0) > most as usize {
+        if !fits {
             return Err(Error::Full);
         }
         if let Some(step) = self.spare_step(0)? {
