@@ -267,7 +267,7 @@ fn a_view_of_a_closed_log_reads_no_other_log() {
     let open = |root: &Root| root.open_with(root.options().max_open_segments(1)).unwrap();
     let (wal, other_wal) = (open(&root), open(&other));
     let (region, other_region) = (wal.create_region(7).unwrap(), other_wal.create_region(7).unwrap());
-    for sequence in 1..=40 {
+    for sequence in 1..=100 {
         region.append(1, &value(sequence, 200)).unwrap();
         other_region.append(1, &value(100 + sequence, 200)).unwrap();
     }
@@ -284,7 +284,8 @@ fn a_view_of_a_closed_log_reads_no_other_log() {
     }
     let answers: Vec<_> = cut.scan().map(|record| record.map(row)).collect();
     let refused = answers.iter().filter(|answer| answer.is_err()).count();
-    assert!(refused > 1, "each segment that was not pinned");
+    // One segment is pinned, one may still be open.
+    assert!(refused > 1, "{refused} refused");
     let read: Vec<_> = answers.into_iter().flatten().collect();
     assert!(
         !read.is_empty() && read.iter().all(|row| seen.contains(row)),
