@@ -6,6 +6,7 @@ mod chip;
 mod conforms;
 mod crash;
 mod devices;
+mod errors;
 mod geometry;
 mod hostile;
 mod overhead;

@@ -39,16 +39,19 @@ fn explore(sum: &mut Sum, setups: &[FlashSetup], ci: bool, seed: u64) -> Result<
         usize::MAX,
         creation,
     )?;
-    // Words of one letter are cut while recovering from a cut; longer ones once, in the short form.
-    let phases: &[(u32, u8)] = if ci {
-        &[(1, 0), (2, 0)]
+    // Length of the words, how often recoveries are cut short, and whether something happened before.
+    let phases: &[(u32, u8, bool)] = if ci {
+        &[(1, 1, false), (1, 0, true), (2, 0, false)]
     } else {
-        &[(1, 1), (2, 1), (3, 0)]
+        &[(1, 1, true), (2, 1, false), (3, 0, false)]
     };
-    for &(len, cuts) in phases {
+    for &(len, cuts, prepared) in phases {
         sum.set_depth(cuts);
-        let alphabet: &'static [Op] = if len == 1 { &Op::ALL } else { &Op::NAMED };
-        let preludes: &'static [&'static [Op]] = if len == 1 { &PRELUDES } else { &[&[]] };
+        let (alphabet, preludes): (&'static [Op], &'static [&'static [Op]]) = if prepared {
+            (&Op::ALL, &PRELUDES)
+        } else {
+            (&Op::NAMED, &[&[]])
+        };
         let jobs = setups.iter().flat_map(|&setup| {
             let words = Words::new(alphabet, len).all();
             words.flat_map(move |word| preludes.iter().map(move |&prelude| (setup, prelude, word.clone())))

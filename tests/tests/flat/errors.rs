@@ -1,0 +1,91 @@
+//! What a device says reaches the caller unchanged, and an ECC fault of what a crash tore is no fault of the device.
+
+use embedded_io::{Error as _, ErrorKind};
+use walstone_core::flat::{DeviceGeometry, FlatCapacity, FlatError, FlatStorage, NorDevice};
+use walstone_core::{Capacity, Error, Fault, Log, Options, StorageError, Tail};
+use walstone_tests::flash::{Chip, ChipError, NorChip, Torn};
+
+use crate::open;
+
+fn chip(write_unit: u16) -> Chip {
+    Chip::new(DeviceGeometry::flash(8 * 4096, write_unit, 4096))
+}
+
+fn create(chip: &Chip) -> Log<'static, FlatStorage<'static, Chip>> {
+    match Log::create(open(chip.clone(), 4096), Capacity::heap(512), Options::new(1, 2)) {
+        Ok(log) => log,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_error_of_a_device_keeps_its_type_and_kind() {
+    let chip = chip(4);
+    let mut log = create(&chip);
+    assert!(log.append(1, b"first").is_ok());
+    chip.fail_after(Some(0));
+    let Err(Error::Storage(error)) = log.append(1, b"second") else {
+        panic!("not failed");
+    };
+    assert_eq!(error, FlatError::Device(ChipError::Failed));
+    assert_eq!((error.kind(), error.fault()), (ErrorKind::TimedOut, Fault::Device));
+    chip.fail_after(None);
+    assert!(matches!(log.append(1, b"third"), Err(Error::Poisoned(_))));
+}
+
+/// The errors of a flash driver can only be printed: they are wrapped, not replaced.
+#[test]
+fn the_error_of_a_flash_driver_keeps_its_type() {
+    let nor = NorChip::<1, 4, 4096>::new(8);
+    let chip = nor.chip.clone();
+    let storage = open(NorDevice::new(nor), 4096);
+    chip.fail_after(Some(0));
+    let created = Log::create(storage, Capacity::heap(512), Options::new(1, 2));
+    match created.map(drop) {
+        Err(Error::Storage(FlatError::Device(error))) => {
+            assert_eq!((error.error, error.unreadable), (ChipError::Failed, false));
+            assert_eq!((error.kind(), error.fault()), (ErrorKind::Other, Fault::Device));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Where reads of a torn unit fail, by a device of its own or by a flash driver that says which of its errors mean that.
+#[test]
+fn an_ecc_fault_of_a_torn_unit_is_a_torn_tail() {
+    for torn in Torn::all(3) {
+        let nor = NorChip::<32, 32, 4096>::new(8);
+        let chip = nor.chip.clone().with_ecc();
+        let device = || {
+            let nor = NorChip { chip: chip.clone() };
+            NorDevice::<NorChip<32, 32, 4096>>::new(nor).with_unreadable(|error| *error == ChipError::Ecc)
+        };
+        let tail = {
+            let created = Log::create(open(device(), 4096), Capacity::heap(512), Options::new(1, 2));
+            let Ok(mut log) = created else { panic!("no log") };
+            assert!(log.append(1, b"kept").and_then(|_| log.sync()).is_ok());
+            log.written_mark()
+        };
+        // The first slot, in which the first segment is.
+        chip.tear(tail.end, &[0x11; 32], torn);
+        let opened = Log::open(open(device(), 4096), Capacity::heap(512), Options::new(1, 3));
+        let mut log = opened.unwrap_or_else(|error| panic!("{error}"));
+        assert!(
+            matches!(log.report().tail, Tail::Torn { offset, .. } if offset == tail.end),
+            "{:?}",
+            log.report()
+        );
+        assert!(log.append(1, b"more").and_then(|_| log.sync()).is_ok());
+        assert_eq!(log.read(Some(1), ..).next().unwrap().unwrap().value, b"kept");
+        assert_eq!(log.last_sequence(), 2);
+
+        // Without that, the driver's word is taken: the device is at fault.
+        let storage = FlatStorage::open(
+            NorDevice::new(NorChip::<32, 32, 4096> { chip: chip.clone() }),
+            4096,
+            FlatCapacity::heap(8, 32),
+        );
+        let opened = Log::open(storage.ok().unwrap(), Capacity::heap(512), Options::new(1, 4));
+        assert!(matches!(opened.map(drop), Err(Error::Storage(FlatError::Device(_)))));
+    }
+}
