@@ -254,6 +254,7 @@ impl Cells {
             let sync_unit = self.geometry.sync_unit() as usize;
             range = range.start / sync_unit * sync_unit..range.end.next_multiple_of(sync_unit);
         }
+        let before = self.clone();
         self.change(range, Unit::Torn, |old| match torn {
             Torn::Prefix => {
                 let half = new.len().div_ceil(2);
@@ -270,6 +271,11 @@ impl Cells {
                 old.fill_with(|| random.below(256) as u8);
             }
         });
+        // One that left no trace is taken for one that never began: nobody could tell where it was tried, and the next
+        // session tries the same place. That a page may be disturbed all the same is for the medium of segments to show.
+        if self.bytes == before.bytes {
+            *self = before;
+        }
     }
 
     /// Tears the erase of a block.
