@@ -55,6 +55,45 @@ fn a_log_at_the_limit_of_its_facts_can_be_deleted_from() {
     }
 }
 
+/// A log whose facts were at the limit lost power, and the next session found no room to resume: it went on in a new
+/// segment, whose manifest listed one segment more than user data may lead to. The deletion that would have freed all of
+/// it was refused for good.
+#[test]
+fn a_session_takes_nothing_that_is_kept_for_deletions() {
+    use Op::{Batch, DeleteOther, Durable, Largest, Reopen, Small, TwoUnits};
+    check(0, |_| {
+        let setup = named("flash");
+        let mut life = Life::create(&setup)?;
+        let word = [
+            TwoUnits,
+            Reopen,
+            Largest,
+            Durable,
+            Durable,
+            Durable,
+            TwoUnits,
+            Largest,
+            Small,
+            Batch,
+            Small,
+            Batch,
+            Reopen,
+            Largest,
+            Largest,
+            Durable,
+            Small,
+            Small,
+            Largest,
+            DeleteOther,
+            Reopen,
+        ];
+        for op in word {
+            life.perform(op)?;
+        }
+        Ok(life.probe()?)
+    });
+}
+
 /// Deletions that free nothing took the log to the limit of its facts, and its last segment was filled with them.
 #[test]
 fn a_log_full_of_deletions_can_be_deleted_from() {
