@@ -200,6 +200,8 @@ impl Shared {
             // The space of removed segments is free once nobody maps them: neither this handle, which read them last,
             // nor the background thread.
             log.log.storage_mut().end_reading();
+            // What was removed is in no facts that a view may begin with while nobody holds the log.
+            self.publish(&mut log);
             drop(log);
             drop(self.ahead());
             log = self.log();

@@ -16,7 +16,6 @@ use crate::report::{Corruption, Reason, Tail};
 use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::cuts::Cuts;
 use crate::segment::header;
-use crate::segment::layout::align_up;
 use crate::storage::Found;
 
 /// What a host gives beside storage and room.
@@ -272,13 +271,14 @@ impl<'r, 'w> Recovery<'r, 'w> {
                     len: limit.saturating_sub(offset).max(min),
                 }
             }
-            Phase::Settle => Need::Settle {
-                id: self.region.active.id,
-                from: self.region.active.durable,
-                // A write that the last process began behind the tail may be under way still, and tear what shares its
-                // sync unit.
-                to: align_up(self.region.active.tail, self.region.layout.geometry().sync_unit()),
-            },
+            Phase::Settle => {
+                let (from, to) = self.region.unsettled();
+                Need::Settle {
+                    id: self.region.active.id,
+                    from,
+                    to,
+                }
+            }
             Phase::Remove => match self.leftover() {
                 Some(segment) => Need::Remove { id: segment.segment() },
                 None => Need::Nothing,

@@ -6,7 +6,7 @@ use crate::geometry::{Mark, SegmentId};
 use crate::mutation::{self, Mutation};
 use crate::region::build::Control;
 use crate::region::{Region, Session};
-use crate::segment::layout::Purpose;
+use crate::segment::layout::{Purpose, align_up};
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,13 +156,21 @@ impl Region<'_> {
             .map(|id| Step::Remove { id })
     }
 
+    /// What no watermark covers of what was recovered, to the end of its sync unit: a write that the last process began
+    /// behind the tail may be under way still, and tear what shares that unit.
+    pub(crate) fn unsettled(&self) -> (u32, u32) {
+        let to = align_up(self.active.tail, self.layout.geometry().sync_unit());
+        (self.active.durable, to)
+    }
+
     pub(super) fn begin(&self) -> Result<Step, Refusal> {
         let in_doubt = self.active.durable < self.active.tail && !mutation::is(Mutation::ResumeBeforeSettle);
         if in_doubt && self.session != Session::Beginning {
+            let (from, to) = self.unsettled();
             return Ok(Step::Settle {
                 id: self.active.id,
-                from: self.active.durable,
-                to: self.active.tail,
+                from,
+                to,
             });
         }
         match self.session {

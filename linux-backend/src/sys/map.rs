@@ -78,7 +78,7 @@ impl DerefMut for AnonymousMap {
     }
 }
 
-/// The first bytes of a file, mapped for reading. What is read is what the file holds: see [`FileMap::bytes`].
+/// The first bytes of a file, mapped for reading. What is read is what the file holds: see `FileMap::bytes`.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct FileMap(Pages);

@@ -1,7 +1,7 @@
 //! The system calls that the backend makes, one file for each family. Here alone is unsafe code.
 //!
 //! A call that was interrupted before it did anything is made again, except for the syncs, where an interruption
-//! tells nothing about the bytes. Short transfers are the callers' in [`transfer`].
+//! tells nothing about the bytes. Short transfers are the callers', in `transfer`.
 //!
 //! Programs without a C library may use these calls, too; they may change in any release.
 

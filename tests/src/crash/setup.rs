@@ -28,7 +28,7 @@ const fn made(geometry: Result<Geometry, walstone_core::GeometryError>) -> Geome
 const SMALL: Geometry = made(Geometry::new(1024));
 
 /// All of them.
-pub const SETUPS: [Setup; 9] = [
+pub const SETUPS: [Setup; 11] = [
     Setup {
         name: "sectors",
         geometry: made(Geometry::new(2048)),
@@ -82,6 +82,20 @@ pub const SETUPS: [Setup; 9] = [
     Setup {
         name: "direct",
         geometry: made(made(made(Geometry::new(16384)).with_write_unit(512)).with_sync_unit(512)),
+        unit: 512,
+        room: None,
+    },
+    Setup {
+        name: "card",
+        geometry: made(made(made(Geometry::new(16384)).with_sync_unit(512)).with_erased(None)),
+        unit: 512,
+        room: None,
+    },
+    Setup {
+        name: "card-blocks",
+        geometry: made(
+            made(made(made(Geometry::new(16384)).with_write_unit(512)).with_sync_unit(512)).with_erased(None),
+        ),
         unit: 512,
         room: None,
     },

@@ -94,6 +94,16 @@ fn a_session_takes_nothing_that_is_kept_for_deletions() {
     });
 }
 
+/// A process died in the middle of the pad behind its close frame, where that leaves no trace. The next session settled
+/// the close frame and not the pad in the same sync unit; when that was torn its own resume frame, which named a later
+/// place, proved the log damaged.
+#[test]
+fn a_session_settles_the_whole_sync_unit() {
+    for setup in ["card", "card-blocks"] {
+        check(1, |explorer| explorer.word(&named(setup), &[], &[Op::CloseReopen]));
+    }
+}
+
 /// Deletions that free nothing took the log to the limit of its facts, and its last segment was filled with them.
 #[test]
 fn a_log_full_of_deletions_can_be_deleted_from() {

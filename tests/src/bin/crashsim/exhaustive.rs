@@ -23,7 +23,17 @@ struct Phase {
 
 /// The media that the longest words run on: their units are 512 and 32 bytes.
 const MAIN: &[&str] = &["sectors", "words"];
-const OTHERS: &[&str] = &["bytes", "flash", "pages", "few", "sync-units", "stale", "direct"];
+const OTHERS: &[&str] = &[
+    "bytes",
+    "flash",
+    "pages",
+    "few",
+    "sync-units",
+    "stale",
+    "direct",
+    "card",
+    "card-blocks",
+];
 const ALL: &[&str] = &[
     "sectors",
     "words",
@@ -34,6 +44,8 @@ const ALL: &[&str] = &[
     "sync-units",
     "stale",
     "direct",
+    "card",
+    "card-blocks",
 ];
 
 const fn named(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
