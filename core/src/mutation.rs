@@ -1,5 +1,5 @@
 //! Faults that are put in on purpose, so that the checkers of the test suite can show that they catch them. Compiled in
-//! under `--cfg walstone_mutants` alone: without it [`is`] is a constant `false` and no code is left of any of them.
+//! under `--cfg walstone_mutants` alone: without it `is` is a constant `false` and no code is left of any of them.
 //!
 //! What each one breaks, and which checker is to catch it, stands in `tests/src/mutants`.
 
