@@ -17,7 +17,7 @@ use crate::sys::FileMap;
 /// Bytes of a segment; they stay mapped, and the same, while it lives.
 ///
 /// A page that the device cannot read raises `SIGBUS` when it is looked at, as does a file that somebody shortens
-/// meanwhile.
+/// meanwhile. Bytes lent before a sync failed are good only as long as the kernel keeps their pages.
 #[derive(Clone, Debug)]
 pub struct Pin {
     map: Arc<FileMap>,
@@ -38,11 +38,13 @@ impl Deref for Pin {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `RegionFiles::map` raised the lent mark to `to` of this segment at least, and `RegionFiles::write`,
-        // the only way to other bytes, refuses what starts below that mark. What else is written to these bytes of
+        // the only way to other bytes, refuses what starts below that mark. It lends only bytes that the file holds:
+        // none from the start of a failed write on, which the next opening may write. What else is written to these bytes of
         // the file is what they hold already: blocks that later bytes share, ranges that are settled. Claims
-        // write zeros to holes alone, which read as zero. So no byte of the slice changes within this process; other
+        // write zeros to holes alone, which read as zero, and never below what was claimed before. So no byte of the slice changes within this process; other
         // processes are kept out by the lock on the root, and what was lent before a region was closed and opened
-        // again is kept by the log's own rule: it writes behind all that it reads back.
+        // again is kept by the log's own rule: it writes behind all that it reads back. That the kernel drops a cached
+        // page which the device refused and reads it anew is, like `SIGBUS`, told of above.
         unsafe { self.map.bytes(self.from, self.to) }.unwrap_or_default()
     }
 }

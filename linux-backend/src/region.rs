@@ -42,6 +42,8 @@ struct State<'m> {
     direct: Option<bool>,
     durable_writes: bool,
     broken: bool,
+    /// Bytes from here on never reached the file, or nobody knows: they are neither lent nor read any more.
+    lost: Option<Mark>,
     /// Another opening of the region writes from now on.
     stopped: bool,
     /// Bytes gathered since the last sync.
@@ -49,6 +51,15 @@ struct State<'m> {
     /// Readers may hold bytes before this.
     lent: Mark,
     dir_synced: bool,
+}
+
+impl State<'_> {
+    /// Nothing is written any more, and what starts here is not in the file.
+    fn lose(&mut self, segment: SegmentId, start: u32) {
+        self.broken = true;
+        let from = Mark { segment, end: start };
+        self.lost = Some(self.lost.map_or(from, |lost| lost.min(from)));
+    }
 }
 
 /// Bytes that are loaded beside those that are needed, where a segment of an earlier life goes on.
@@ -92,6 +103,7 @@ impl<'m> RegionFiles<'m> {
                 direct: None,
                 durable_writes: matches!(path, WritePath::Direct),
                 broken: false,
+                lost: None,
                 stopped: false,
                 since_sync: 0,
                 lent: nowhere,
@@ -158,6 +170,14 @@ impl<'m> RegionFiles<'m> {
             _ => return Ok(()),
         };
         Err(self.error(doing, id, cause))
+    }
+
+    /// Refuses bytes that the file may never have got.
+    fn check_held(&self, state: &State<'m>, doing: Doing, id: SegmentId, end: u32) -> Result<(), LinuxError> {
+        if state.lost.is_some_and(|lost| Mark { segment: id, end } > lost) {
+            return Err(self.error(doing, id, Cause::Broken));
+        }
+        Ok(())
     }
 
     fn check_end(&self, doing: Doing, id: SegmentId, end: u64) -> Result<u32, LinuxError> {
@@ -333,10 +353,12 @@ impl<'m> RegionFiles<'m> {
         let mut spare = self.flight.lock();
         let mut state = self.state.lock();
         let named = sync.map(|to| to.segment).or(state.staged.dirty_segment());
-        let Some(named) = named else { return Ok(()) };
+        // Also with nothing gathered: it may have been in the flight that failed while this one waited.
         if state.broken {
-            return Err(self.error(doing, named, Cause::Broken));
+            let id = named.or(state.lost.map(|lost| lost.segment));
+            return Err(self.error(doing, id.unwrap_or(SegmentId(0)), Cause::Broken));
         }
+        let Some(named) = named else { return Ok(()) };
         let wanted = match sync {
             None => true,
             Some(to) => {
@@ -392,6 +414,7 @@ impl<'m> RegionFiles<'m> {
             .map_err(|errno| self.error(doing, id, errno))?;
         let entered = slot.enter();
         let block = state.staged.block();
+        let start = state.staged.dirty(id).start;
         let Some(flight) = state.staged.depart(spare) else {
             state.slots.leave(entered);
             return Ok(state);
@@ -431,7 +454,7 @@ impl<'m> RegionFiles<'m> {
         }
         state.slots.leave(entered);
         if let Err(errno) = written {
-            state.broken = true;
+            state.lose(id, start);
             return Err(self.error(doing, id, errno));
         }
         Ok(state)
@@ -439,8 +462,8 @@ impl<'m> RegionFiles<'m> {
 
     /// Makes written blocks for every byte before `end`, and for some behind it unless `exactly`.
     ///
-    /// Data is never overwritten: only holes are filled, and no write goes where this one fills. So any handle may
-    /// claim, ahead of the one that appends. They are durable on return, so that the next sync has nothing more to do,
+    /// Data is never overwritten: only holes are filled, and none below what was claimed before, so that no write goes
+    /// where this one fills. So any handle may claim, ahead of the one that appends. They are durable on return, so that the next sync has nothing more to do,
     /// unless they are only reserved.
     pub(crate) fn claim(&self, id: SegmentId, end: u32, exactly: bool, bulk: bool) -> Result<(), LinuxError> {
         self.check_writable(Doing::Claim)?;
@@ -469,6 +492,11 @@ impl<'m> RegionFiles<'m> {
             piece_len: if direct { DIRECT_FILL_LEN } else { CACHED_FILL_LEN },
             reserve_only,
         };
+        // The kernel tells of a failure once to each opening: the sync beside this one must hear of it as well.
+        let own = match reserve_only {
+            true => None,
+            false => Some(slot.another(&self.dir).map_err(io)?),
+        };
         let entered = slot.enter();
         drop(state);
 
@@ -487,13 +515,12 @@ impl<'m> RegionFiles<'m> {
                 Err(errno)
             }
         });
-        let synced = match filled {
-            Ok(_) if !reserve_only => sys::sync_data(filler.reader),
+        let synced = match &own {
+            Some(own) if filled.is_ok() => sys::sync_data(own.number()),
             _ => Ok(()),
         };
         let mut state = self.state.lock();
         state.slots.leave(entered);
-        // It may have told of other bytes of this file, and will not tell again.
         if let Err(errno) = synced {
             state.broken = true;
             return Err(self.error(Doing::Sync, id, errno));
@@ -531,6 +558,7 @@ impl<'m> RegionFiles<'m> {
         self.check_process(Doing::Read)?;
         let end = self.check_end(Doing::Read, id, u64::from(offset) + buf.len() as u64)?;
         let mut state = self.landed(id, offset..end);
+        self.check_held(&state, Doing::Read, id, end)?;
         let gathered = state.staged.copy_dirty(id, offset, buf);
         let entered = self.open(&mut state, Doing::Read, id)?.enter();
         drop(state);
@@ -572,6 +600,7 @@ impl<'m> RegionFiles<'m> {
             self.push(Doing::Write, None)?;
             state = self.landed(id, from..to);
         }
+        self.check_held(&state, Doing::Read, id, to)?;
         let slot = self.open(&mut state, Doing::Open, id)?;
         let map = slot.map(self.geometry.segment_len());
         let map = alloc::sync::Arc::clone(map.map_err(|errno| self.error(Doing::Open, id, errno))?);
@@ -634,7 +663,8 @@ impl<'m> RegionFiles<'m> {
         let mut state = self.state.lock();
         state.stopped = true;
         if let Some(id) = state.staged.dirty_segment() {
-            state.broken = true;
+            let start = state.staged.dirty(id).start;
+            state.lose(id, start);
             state.staged.removed(id);
         }
     }

@@ -1,6 +1,6 @@
 //! The open segment files of a region, and what is known of each while it is open.
 
-use walstone_core::SegmentId;
+use walstone_core::{Mark, SegmentId};
 
 use crate::error::Cause;
 use crate::names;
@@ -25,6 +25,8 @@ pub(crate) struct Slot {
     /// Something of it may not be durable.
     pub(crate) unsynced: bool,
     layout: Option<Layout>,
+    /// Claimed when it was open before. Blocks that are only reserved look like holes.
+    claimed: u32,
     #[cfg(feature = "alloc")]
     map: Option<alloc::sync::Arc<sys::FileMap>>,
 }
@@ -59,7 +61,12 @@ impl From<Errno> for NotOpened {
 pub(crate) struct Slots {
     open: heapless::Vec<Slot, SLOTS>,
     clock: u64,
+    /// How far closed segments were claimed: those of the highest numbers, for only they are still appended to.
+    claimed: [Option<Mark>; REMEMBERED],
 }
+
+/// More than the segment that is appended to and its spares.
+const REMEMBERED: usize = 4;
 
 impl Slots {
     pub(crate) fn find(&mut self, id: SegmentId) -> Option<&mut Slot> {
@@ -98,6 +105,7 @@ impl Slots {
                     last_used: 0,
                     unsynced: false,
                     layout: None,
+                    claimed: self.remembered(id),
                     #[cfg(feature = "alloc")]
                     map: None,
                 };
@@ -123,8 +131,29 @@ impl Slots {
         if slot.unsynced {
             sys::sync_data(slot.fd.number()).map_err(NotOpened::Sync)?;
         }
-        self.open.swap_remove(at);
+        let closed = self.open.swap_remove(at);
+        self.remember(Mark {
+            segment: closed.id,
+            end: closed.layout.map_or(closed.claimed, |layout| layout.claimed),
+        });
         Ok(())
+    }
+
+    fn remembered(&self, id: SegmentId) -> u32 {
+        let known = self.claimed.iter().flatten().find(|mark| mark.segment == id);
+        known.map_or(0, |mark| mark.end)
+    }
+
+    /// Keeps it in place of what is known of the same segment, else of the lowest.
+    fn remember(&mut self, closed: Mark) {
+        let same = |mark: &Option<Mark>| mark.is_some_and(|mark| mark.segment == closed.segment);
+        let place = match self.claimed.iter().position(same) {
+            Some(at) => self.claimed.get_mut(at),
+            None => self.claimed.iter_mut().min(),
+        };
+        if let Some(place) = place {
+            *place = (*place).max(Some(closed));
+        }
     }
 
     /// Ends what [`Slot::enter`] began.
@@ -140,6 +169,9 @@ impl Slots {
     pub(crate) fn removed(&mut self, id: SegmentId) {
         if let Some(slot) = self.find(id) {
             slot.gone = true;
+        }
+        for known in &mut self.claimed {
+            *known = known.filter(|mark| mark.segment != id);
         }
         self.open.retain(|slot| !slot.gone || slot.users > 0);
     }
@@ -182,11 +214,22 @@ impl Slot {
         Ok(self.direct.insert(fd).number())
     }
 
+    /// Another opening of the file.
+    pub(crate) fn another(&self, dir: &Fd) -> Result<Fd, Errno> {
+        sys::open(dir, names::segment(self.id).c_str(), Access::Write)
+    }
+
     /// Where the file has blocks.
     pub(crate) fn layout(&mut self) -> Result<&mut Layout, Errno> {
         let layout = match self.layout {
             Some(layout) => layout,
-            None => Layout::of(&self.fd)?,
+            None => {
+                let found = Layout::of(&self.fd)?;
+                Layout {
+                    claimed: found.claimed.max(self.claimed),
+                    ..found
+                }
+            }
         };
         Ok(self.layout.insert(layout))
     }

@@ -4,6 +4,7 @@
 //! - `durable`: many durable appends; what is to be counted stands between two calls of `getppid`.
 //! - `written`: groups of appends, each handed over; the same.
 //! - `kill`: appends, hands over, then kills itself.
+//! - `beside`: two handles hand over the same bytes, and are to fail both.
 //! - `mixed`: durable and written appends, deletions, rotations; tells each acknowledgement on a line of its own, `w` or
 //!   `d` and the sequence, and ends with `done`, or with `failed` at the first error. After one it looks whether the log
 //!   refuses to go on where bytes are in doubt.
@@ -21,7 +22,7 @@ mod linux {
     use std::ffi::CString;
     use std::io::Write;
 
-    use walstone_core::{Capacity, Checksum, Error, Geometry, Log, Options};
+    use walstone_core::{Capacity, Checksum, Error, Geometry, Log, Mark, Options, SegmentId, SharedStorage, Storage};
     use walstone_linux::{LinuxError, LinuxStorage, Memory, RegionFiles, Root, WritePath};
 
     type LinuxLog<'f, 'm> = Log<'static, LinuxStorage<'m, &'f RegionFiles<'m>>>;
@@ -44,6 +45,10 @@ mod linux {
         let segment_len = if what == "mixed" { 16 << 10 } else { 8 << 20 };
         let root = CString::new(root.as_str()).expect("no NUL");
         let run = |files: &RegionFiles<'_>| -> Result<(), Error<LinuxError>> {
+            if what == "beside" {
+                beside(files).map_err(Error::Storage)?;
+                return Ok(());
+            }
             let options = Options {
                 checksum: Checksum::BYTEWISE,
                 ..Options::new(REGION, 42)
@@ -128,6 +133,24 @@ mod linux {
         let this = std::process::id() as libc::pid_t;
         // SAFETY: it ends this process.
         unsafe { libc::kill(this, libc::SIGKILL) };
+        Ok(())
+    }
+
+    fn beside(files: &RegionFiles<'_>) -> Result<(), LinuxError> {
+        let segment = SegmentId(1000);
+        let to = Mark { segment, end: 1064 };
+        let mut one = LinuxStorage::new(files);
+        one.create(segment, &[1; 64])?;
+        one.write(segment, 64, &[&[7; 1000]])?;
+        let mut two = one.clone();
+        let failed = std::thread::scope(|scope| {
+            let other = scope.spawn(|| two.hand_over(to).is_err());
+            [one.hand_over(to).is_err(), other.join().expect("no panic")]
+        });
+        assert_eq!(failed, [true; 2], "handed over");
+        assert!(one.pin(segment, 64, 1064).is_err(), "lent");
+        assert!(one.read(segment, 1000, 64, &mut [0; 64]).is_err(), "read");
+        assert_eq!(*one.pin(segment, 0, 64)?, [1; 64]);
         Ok(())
     }
 

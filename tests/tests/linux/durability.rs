@@ -21,6 +21,11 @@ fn a_durable_append_past_the_page_cache_is_one_system_call() {
     assert!(told(&output).done, "{output:?}");
     let calls = counted(&trace);
     assert_eq!(calls.into_iter().collect::<Vec<_>>(), [("pwritev2".to_owned(), 500)]);
+    let writes = || trace.lines().filter(|line| line.contains(" pwritev2("));
+    assert!(writes().count() >= 500);
+    assert!(writes().all(|line| line.contains("RWF_DSYNC")), "{:?}", writes().next());
+    let opened = |line: &str| line.contains("\"seg_") && line.contains("O_DIRECT") && !line.contains(" = -1 ");
+    assert!(trace.lines().any(opened), "past the page cache");
 }
 
 #[test]
@@ -175,6 +180,49 @@ fn a_sync_vouches_for_what_was_handed_over_too() {
         storage.sync(to).unwrap();
         let (durable, written, synced) = counts(&storage);
         assert_eq!((durable - begun.0, written - begun.1, synced - begun.2), (0, 2, 1));
+    }
+}
+
+/// Blocks that are only reserved look like holes to one who opens the file again. A claim that took them for such wrote
+/// zeros over what was appended beside it, once the segment had been closed for others.
+#[test]
+fn a_claim_after_a_segment_was_closed_for_others_leaves_appends_beside_it_alone() {
+    const RESERVED: u32 = 2 << 20;
+    for path in PATHS {
+        let dir = TempDir::new().unwrap();
+        let path_of_file = dir.path().join(format!("{REGION}/seg_40"));
+        let storage = fresh_in(Place::Directory(dir), Geometry::new(4 << 20).unwrap(), path);
+        let id = SegmentId(40);
+        let mut appender = storage.clone();
+        appender.create(id, &[0xa5; 64]).unwrap();
+        let to = |end| Mark { segment: id, end };
+        storage.claim_exactly(to(RESERVED), true).unwrap();
+        let append = |appender: &mut crate::place::Storage, range: std::ops::Range<u32>| {
+            let end = range.end;
+            let bytes: Vec<u8> = range.clone().map(byte).collect();
+            appender.write(id, range.start, &[&bytes]).unwrap();
+            appender.hand_over(to(end)).unwrap();
+        };
+        append(&mut appender, 64..8192);
+        appender.sync(to(8192)).unwrap();
+        let mut pins = Vec::new();
+        // Below it, for what is lent is kept by one mark.
+        for other in 1..40 {
+            appender.create(SegmentId(other), &[0xa5; 64]).unwrap();
+            pins.push(storage.pin(SegmentId(other), 0, 64).unwrap());
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| storage.claim_exactly(to(4 << 20), false).unwrap());
+            for from in (8192..RESERVED).step_by(8192) {
+                append(&mut appender, from..from + 8192);
+            }
+        });
+        appender.sync(to(RESERVED)).unwrap();
+        let bytes = fs::read(&path_of_file).unwrap();
+        let differs = (64..RESERVED).find(|at| bytes[*at as usize] != byte(*at));
+        assert_eq!(differs, None, "{path:?}");
+        assert!(bytes[RESERVED as usize..].iter().all(|&byte| byte == 0));
+        assert!(pins.iter().all(|pin| **pin == [0xa5; 64]));
     }
 }
 

@@ -107,6 +107,25 @@ fn killed_at_a_call() {
     }
 }
 
+/// Two handles hand the same bytes over, and the write that carries them fails while the other one waits for it. That one
+/// found nothing gathered any more and reported success; then the bytes, which the file never got, were lent.
+#[test]
+fn a_failed_write_fails_for_all_who_wait_for_it() {
+    if !is_traceable() {
+        return;
+    }
+    for path in PATHS {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("wal");
+        let (output, _) = run(&root, path, "written", None);
+        assert!(told(&output).done, "{output:?}");
+        let inject = "pwrite64:error=EIO:delay_enter=300000:when=2+";
+        let (output, trace) = run(&root, path, "beside", Some(inject));
+        assert!(trace.contains("(INJECTED)"), "{output:?}");
+        assert!(told(&output).done, "{path:?}: {output:?}");
+    }
+}
+
 /// A failed durable write or sync is the last one: the log is poisoned, and says so.
 #[test]
 fn a_failed_sync_poisons() {

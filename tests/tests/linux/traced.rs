@@ -8,14 +8,17 @@ use std::process::{Command, Output};
 use walstone_core::{Capacity, Checksum, Geometry, Log, Options};
 use walstone_linux::{LinuxStorage, Memory, WritePath};
 
-use crate::place::{REGION, open};
+use crate::place::{REGION, open, skipped};
 
 /// Whether processes can be traced here; says so if not.
 pub(crate) fn is_traceable() -> bool {
     let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
     let traceable = traced.as_ref().is_ok_and(|status| status.success());
     if !traceable {
-        println!("SKIPPED: cannot trace here: {traced:?}");
+        skipped(
+            &format!("cannot trace here: {traced:?}"),
+            &["CI", "WALSTONE_REQUIRE_TOOLS"],
+        );
     }
     traceable
 }
