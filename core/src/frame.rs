@@ -167,6 +167,11 @@ pub(crate) fn payload_len(header: &[u8]) -> u32 {
     wire::u32_at(header, field::PAYLOAD_LEN).unwrap_or_default()
 }
 
+/// The incarnation that an encoded manifest states.
+pub(crate) fn stated_incarnation(header: &[u8]) -> u32 {
+    wire::u32_at(header, field::SEQUENCE).unwrap_or_default()
+}
+
 impl Header {
     /// Of no frame.
     pub(crate) const NONE: Self = Self {

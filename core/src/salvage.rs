@@ -61,8 +61,8 @@ pub struct Salvage {
     first_sequences: BTreeMap<SegmentId, u64>,
     /// The ends of segments, as manifests state them.
     ends: BTreeMap<SegmentId, u32>,
-    /// An incarnation that some manifest has: a hint for those without.
-    base: u32,
+    /// The incarnations of manifests, by segment: hints for those without.
+    bases: BTreeMap<SegmentId, u32>,
 }
 
 /// How many times its own length a segment's damaged payloads may cost.
@@ -87,8 +87,16 @@ impl Salvage {
             checksum,
             first_sequences: BTreeMap::new(),
             ends: BTreeMap::new(),
-            base: 0,
+            bases: BTreeMap::new(),
         }
+    }
+
+    /// An incarnation from which those of a segment's frames count, as far as other segments tell.
+    fn base_near(&self, id: SegmentId) -> Option<u32> {
+        let below = self.bases.range(..id).next_back().map(|(_, &base)| base);
+        // Incarnations rise with ids: those of the segment end at the one above, at the latest.
+        let above = || self.bases.range(id..).next();
+        below.or_else(|| above().map(|(_, base)| base.saturating_sub(u32::from(u16::MAX))))
     }
 
     fn open<'a>(&self, id: SegmentId, bytes: &'a [u8]) -> Result<Bytes<'a>, Reason> {
@@ -101,14 +109,13 @@ impl Salvage {
             layout: Layout::new(header.geometry),
             erased: header.geometry.erased(),
             binding: header.binding(self.checksum),
-            base: self.base,
+            base: 0,
             patience: Cell::new(bytes.len().saturating_mul(PATIENCE)),
         };
-        if let Ok(manifest) = bytes.header(bytes.layout.frames_start())
-            && manifest.kind == Kind::Manifest
-        {
-            bytes.base = manifest.incarnation;
-        }
+        bytes.base = bytes
+            .own_base()
+            .or_else(|| self.base_near(id))
+            .unwrap_or_else(|| bytes.stated_base());
         Ok(bytes)
     }
 
@@ -116,10 +123,12 @@ impl Salvage {
     pub fn learn(&mut self, id: SegmentId, bytes: &[u8]) {
         let Ok(segment) = self.open(id, bytes) else { return };
         let start = segment.layout.frames_start();
+        if let Some(base) = segment.own_base() {
+            self.bases.insert(id, base);
+        }
         if let Some(payload) = segment.verified(start, Kind::Manifest)
             && let Some(head) = ManifestHead::decode(payload)
         {
-            self.base = segment.base;
             self.first_sequences.insert(id, head.first_sequence);
             let items = payload.get(MANIFEST_HEAD_LEN..).unwrap_or_default();
             for item in items.chunks_exact(MANIFEST_ITEM_LEN).take(head.segments as usize) {
@@ -210,6 +219,19 @@ impl<'a> Bytes<'a> {
         bytes.map_or(Err(HeaderError::Kind), |bytes| {
             Header::decode(bytes, &self.binding, offset, self.base)
         })
+    }
+
+    /// The incarnation of the manifest, if its header verifies.
+    fn own_base(&self) -> Option<u32> {
+        let header = self.header(self.layout.frames_start()).ok()?;
+        (header.kind == Kind::Manifest).then_some(header.incarnation)
+    }
+
+    /// What the manifest states although it does not verify: frames verify under the right incarnation alone, so a wrong
+    /// one does no harm.
+    fn stated_base(&self) -> u32 {
+        let start = self.layout.frames_start() as usize;
+        self.bytes.get(start..).map_or(0, frame::stated_incarnation)
     }
 
     /// The payload of a frame of this kind, if it verifies.

@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use walstone_core::frame;
 use walstone_core::ram::{RamError, RamStorage};
+use walstone_core::segment::header::Header;
+use walstone_core::segment::layout::Layout;
 use walstone_core::{
     Appended, Batch, Capacity, Checksum, Corruption, Error, Geometry, Log, Mark, Options, Position, SegmentId, Tail,
 };
@@ -507,4 +510,23 @@ pub fn many_tears(geometry: Geometry) -> Image {
         story.sync();
     }
     story.leave()
+}
+
+/// An empty region of one segment whose manifest is of a late session: one with more before it than an incarnation's low
+/// half counts.
+#[must_use]
+pub fn late_session(geometry: Geometry) -> RamStorage {
+    let log = Log::create(RamStorage::new(geometry), Capacity::heap(0), options()).unwrap();
+    let (id, offset) = (log.written_mark().segment, Layout::new(geometry).frames_start());
+    let mut ram = log.into_storage();
+    let bytes = ram.bytes_mut(id).unwrap();
+    let binding = Header::decode(bytes, options().checksum)
+        .unwrap()
+        .binding(options().checksum);
+    let at = offset as usize..offset as usize + frame::HEADER_LEN;
+    let header = bytes[at.clone()].first_chunk().unwrap();
+    let mut manifest = frame::Header::decode(header, &binding, offset, 0).unwrap();
+    manifest.incarnation = 66_000;
+    bytes[at].copy_from_slice(&manifest.encode(&binding, offset));
+    ram
 }

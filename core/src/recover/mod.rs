@@ -8,7 +8,8 @@ use core::ops::ControlFlow;
 
 use crate::checksum::Checksum;
 use crate::error::{Error, Refusal};
-use crate::facts::{Retained, State};
+use crate::facts::{MANIFEST_HEAD_LEN, Retained, State};
+use crate::frame;
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
 use crate::region::{Region, Spare};
@@ -16,6 +17,7 @@ use crate::report::{Corruption, Reason, Tail};
 use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::cuts::Cuts;
 use crate::segment::header;
+use crate::segment::layout::align_up;
 use crate::storage::Found;
 
 /// What a host gives beside storage and room.
@@ -410,13 +412,32 @@ impl<'r, 'w> Recovery<'r, 'w> {
                 self.above(at + 1);
                 Ok(())
             }
-            (Why::Above, End::NoManifest { proven: false, blank }) => {
-                self.prepared(id, blank);
+            (
+                Why::Above,
+                End::NoManifest {
+                    proven: false,
+                    dirty_end,
+                },
+            ) => {
+                if self.is_absent() && dirty_end > self.first_manifest_end() {
+                    return Err(corrupt(id, self.region.layout.frames_start(), Reason::NoManifest));
+                }
+                self.prepared(id, dirty_end == self.region.layout.frames_start());
                 self.above(at + 1);
                 Ok(())
             }
             (Why::Above, _) => Err(corrupt(id, self.region.layout.frames_start(), Reason::Manifest)),
         }
+    }
+
+    /// Where all ends that an interrupted create may have written: the manifest of a new region, and what shares its sync
+    /// unit and page. It is durable before anything else is written, so what stands behind it was part of a log. Bytes that
+    /// cannot be read are taken for written, up to a frame header in one piece: so much more is let pass.
+    fn first_manifest_end(&self) -> u32 {
+        let (layout, geometry) = (self.region.layout, self.region.layout.geometry());
+        let end = layout.frames_start() + (2 * frame::HEADER_LEN + MANIFEST_HEAD_LEN) as u32;
+        let unit = geometry.sync_unit().max(geometry.page_len());
+        align_up(end, unit.max(layout.frame_align()))
     }
 
     /// A segment above the newest one holds no manifest. After a clean end a blank one is as good as new; others may

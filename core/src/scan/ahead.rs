@@ -102,7 +102,7 @@ impl Scan {
         if !self.have_manifest {
             self.phase = Phase::Ended(End::NoManifest {
                 proven: ahead.proven,
-                blank: ahead.dirty_end == offset,
+                dirty_end: ahead.dirty_end,
             });
             return None;
         }

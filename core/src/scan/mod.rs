@@ -57,9 +57,9 @@ pub(crate) struct RecordAt {
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// There is no manifest. `proven`: a later frame shows that there was a durable one. `blank`: nothing else is
-    /// there either.
-    NoManifest { proven: bool, blank: bool },
+    /// There is no manifest. `proven`: a later frame shows that there was a durable one. What else was ever written ends
+    /// at `dirty_end`, as far as that can be told.
+    NoManifest { proven: bool, dirty_end: u32 },
     /// Nothing was ever written behind `offset`.
     Clean { offset: u32 },
     /// What stands in `offset..dirty_end` was never acknowledged as durable. `sealed`: a seal is among it.
@@ -132,7 +132,7 @@ pub(crate) struct Scan {
     binding: Binding,
     layout: Layout,
     limit: Limit,
-    /// The incarnation that frames count from: a hint until the manifest verified.
+    /// The incarnation that frames count from: a hint until the manifest verified, 0 for none.
     base: u32,
     incarnation: u32,
     first_sequence: u64,
@@ -175,7 +175,7 @@ impl Scan {
     }
 
     /// Walks a segment from the manifest on. `base`: an incarnation near that of the segment, for one whose manifest
-    /// does not verify. `cuts`: those that are known beforehand.
+    /// does not verify; 0 where none is known. `cuts`: those that are known beforehand.
     pub(crate) fn begin(&mut self, seed: u32, limit: Limit, base: u32, cuts: Cuts) {
         self.binding = Binding::new(self.binding.checksum(), seed);
         self.limit = limit;
@@ -302,7 +302,7 @@ impl Scan {
         self.phase = match self.limit {
             Limit::Probe(_) => Phase::Ended(End::NoManifest {
                 proven: false,
-                blank: false,
+                dirty_end: self.offset,
             }),
             Limit::Exact(_) | Limit::Extent(_) => Phase::LookAhead(LookAhead {
                 reason,
@@ -343,7 +343,7 @@ impl Scan {
             } else {
                 End::NoManifest {
                     proven: true,
-                    blank: false,
+                    dirty_end: offset,
                 }
             });
             return None;
@@ -357,6 +357,11 @@ impl Scan {
                 return Some(Event::More { offset, len });
             }
             Take::Bytes(bytes) => bytes.first_chunk().map_or(Err(HeaderError::Kind), |bytes| {
+                if !self.have_manifest && self.base == 0 {
+                    // Nothing else tells near which incarnation later frames are, should the manifest not verify. Those
+                    // verify under the right one alone, so a wrong hint proves nothing.
+                    self.base = frame::stated_incarnation(bytes);
+                }
                 Header::decode(bytes, &self.binding, offset, self.base)
             }),
             Take::More(more) => return Some(more),

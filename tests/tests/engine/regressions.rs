@@ -6,6 +6,7 @@ use walstone_core::segment::header::Header;
 use walstone_core::{
     Capacity, Checksum, Corruption, Error, Fault, Geometry, Log, Options, Reason, SegmentId, Storage, Tail,
 };
+use walstone_tests::images::late_session;
 use walstone_tests::storages::Method;
 use walstone_tests::storages::faulty::Faulty;
 
@@ -630,4 +631,32 @@ fn starts_on_a_full_device_do_not_take_the_last_slot() {
         }
     }
     assert_eq!(stuck, [], "(slots, starts)");
+}
+
+/// A region in its 66,001st session lost a bit of the only manifest that was left. Later frames name the low half of their
+/// incarnation, and were decoded as if the log had just been made: none verified, so nothing showed that there had been
+/// a log, and the next open with leave to make one did, over it.
+#[test]
+fn a_damaged_manifest_of_a_late_session_is_no_new_region() {
+    for erased in [Some(0), Some(0xff), None] {
+        let geometry = plain().with_erased(erased).unwrap();
+        let mut ram = late_session(geometry);
+        let mut log = open(ram);
+        log.append(1, b"durable").unwrap();
+        log.sync().unwrap();
+        ram = log.into_storage();
+        for bit in 0..40 * 8 {
+            let (at, mask) = (64 + bit / 8, 1 << (bit % 8));
+            if erased.is_none() && (72..76).contains(&at) {
+                // The whole incarnation: where no erased byte shows that something stands behind, nothing else tells.
+                continue;
+            }
+            let mut damaged = ram.clone();
+            damaged.bytes_mut(ONE).unwrap()[at] ^= mask;
+            let corruption = refused(damaged.clone());
+            assert_eq!(corruption.segment, ONE, "{erased:?}, bit {bit}");
+            let made = Log::open_or_create(damaged, Capacity::heap(0), options());
+            assert!(matches!(made, Err(Error::Corrupt(_))), "{erased:?}, bit {bit}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header;
 use walstone_core::{Capacity, Checksum, Gap, Geometry, Log, Options, Reason, Salvaged, SegmentId, Void, salvage};
+use walstone_tests::images::{late_session, options};
 
 const SEGMENT_LEN: u32 = 4096;
 
@@ -27,7 +28,7 @@ struct Got {
     gaps: Vec<Gap>,
 }
 
-/// A log of several segments with a deletion in its middle, and its records by sequence.
+/// A log of several sessions and segments with a deletion in its middle, and its records by sequence.
 fn image() -> (RamStorage, BTreeMap<u64, Known>) {
     let storage = RamStorage::new(Geometry::new(SEGMENT_LEN).unwrap());
     let mut log = Log::create(storage, Capacity::heap(0), Options::new(1, 2)).unwrap();
@@ -43,6 +44,11 @@ fn image() -> (RamStorage, BTreeMap<u64, Known>) {
             value,
         };
         known.insert(at.first, record);
+        if n % 20 == 0 {
+            // Each session has an incarnation of its own, so that the segments do not share one.
+            log.close().unwrap();
+            log = Log::open(log.into_storage(), Capacity::heap(0), Options::new(1, n)).unwrap();
+        }
         if n == 70 {
             log.delete_up_to(1, 3).unwrap();
         }
@@ -223,4 +229,35 @@ fn what_a_resume_frame_cut_off_is_not_handed_out() {
         .map(|(_, value)| value)
         .collect();
     assert_eq!(values, [b"kept".to_vec(), b"later".to_vec()]);
+}
+
+/// All segments were decoded with the incarnation of the newest manifest: frames of a segment without its own manifest
+/// were lost where their sessions were older.
+#[test]
+fn a_damaged_manifest_header_costs_no_records() {
+    let (_, known) = image();
+    for segment in segments() {
+        for at in 64..64 + 24 {
+            let got = check(segment, at..at + 1, |bytes| bytes[0] ^= 0x10);
+            assert_eq!(got.records.len(), known.len(), "segment {segment}, byte {at}");
+        }
+    }
+}
+
+/// The only segment, in which more sessions wrote than an incarnation's low half counts: nothing but its manifest tells
+/// from where they count.
+#[test]
+fn a_late_session_in_the_only_segment() {
+    let mut log = Log::open(
+        late_session(Geometry::new(SEGMENT_LEN).unwrap()),
+        Capacity::heap(0),
+        options(),
+    )
+    .unwrap();
+    log.append(1, b"late").unwrap();
+    log.sync().unwrap();
+    let mut storage = log.into_storage();
+    storage.bytes_mut(SegmentId(1)).unwrap()[64] ^= 1;
+    let got = salvaged(&mut storage);
+    assert_eq!((got.records.len(), got.undated), (0, 1));
 }
