@@ -14,13 +14,18 @@ pub trait Device {
     /// Never changes during the life of the value.
     fn geometry(&self) -> DeviceGeometry;
 
+    /// Whether a failed sync may forget what was programmed while it still reads back and later syncs succeed, as the
+    /// cache of a file does. What was recovered is then programmed again, the same bytes, with or without erase.
+    fn may_forget(&self) -> bool;
+
     /// Fills `buf`. Any offset and length within the device.
     ///
     /// # Errors
     /// The contents of `buf` mean nothing.
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error>;
 
-    /// Programs whole write units. On a device with erase, each of them once after its block was erased.
+    /// Programs whole write units. On a device with erase, each of them once after its block was erased, unless the
+    /// device may forget: it then takes the same bytes a second time.
     ///
     /// Power loss before the next `sync`: each unit is old, new or torn; no other byte changes outside a shared sync
     /// unit.

@@ -62,6 +62,11 @@ where
         self.geometry
     }
 
+    fn may_forget(&self) -> bool {
+        // It may be a file, and takes any bytes again.
+        true
+    }
+
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
         self.seek(offset)?;
         self.io.read_exact(buf).map_err(|error| match error {

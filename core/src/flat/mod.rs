@@ -293,6 +293,23 @@ impl<'r, D: Device> FlatStorage<'r, D> {
         }
     }
 
+    /// Programs `from..to` of a segment as it reads, so that the next sync covers it. Headers are left alone: no frame
+    /// is written before the create of its segment was synced.
+    fn program_again(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), FlatError<D::Error>> {
+        let start = self.start_of(self.find(id)?);
+        let unit = self.geometry.segment().write_unit();
+        let end = align_up(to, unit).min(self.geometry.segment().segment_len());
+        let mut at = (from & !(unit - 1)).max(self.geometry.frames_start());
+        while at < end {
+            let step = (self.gather.len() as u32).min(end - at);
+            let bytes = self.gather.get_mut(..step as usize).unwrap_or_default();
+            self.device.read(start + at, bytes)?;
+            self.device.program(start + at, bytes)?;
+            at += step;
+        }
+        Ok(())
+    }
+
     /// Writes zeros where there is no erase; all of `at..at + len`, both multiples of the write unit.
     fn zero(&mut self, mut at: u32, len: u32) -> Result<(), D::Error> {
         let end = at + len;
@@ -479,7 +496,11 @@ impl<D: Device> Storage for FlatStorage<'_, D> {
         self.sync_device()
     }
 
-    fn settle(&mut self, id: SegmentId, _from: u32, to: u32) -> Result<(), Self::Error> {
+    fn settle(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), Self::Error> {
+        self.locate(id, to, 0)?;
+        if self.device.may_forget() {
+            self.program_again(id, from, to)?;
+        }
         self.sync(Mark { segment: id, end: to })
     }
 

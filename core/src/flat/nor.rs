@@ -93,6 +93,10 @@ where
             .with_erased(self.erased)
     }
 
+    fn may_forget(&self) -> bool {
+        false
+    }
+
     fn read(&mut self, mut offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
         let unit = F::READ_SIZE;
         let mut rest = buf;
@@ -221,6 +225,10 @@ where
 
     fn geometry(&self) -> DeviceGeometry {
         self.geometry
+    }
+
+    fn may_forget(&self) -> bool {
+        false
     }
 
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {

@@ -33,6 +33,10 @@ impl Device for SliceDevice<'_> {
         self.geometry
     }
 
+    fn may_forget(&self) -> bool {
+        false
+    }
+
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), SliceError> {
         let bytes = self.range(offset, buf.len())?;
         buf.copy_from_slice(bytes);

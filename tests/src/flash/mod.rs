@@ -231,6 +231,10 @@ impl Device for Chip {
         self.state.borrow().geometry
     }
 
+    fn may_forget(&self) -> bool {
+        false
+    }
+
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ChipError> {
         let mut state = self.state.borrow_mut();
         if state.off {

@@ -1,6 +1,6 @@
 //! The adapters: drivers of other crates' traits, files and plain bytes as devices.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use embedded_io::{Error, ErrorKind};
 use walstone_core::flat::{
     ByteDevice, Device, DeviceGeometry, FlatCapacity, FlatStorage, IoDevice, IoError, NorDevice, SliceDevice,
 };
-use walstone_core::{Fault, StorageError};
+use walstone_core::{Capacity, Fault, Log, Options, StorageError};
 use walstone_tests::behaviour::{Room, check_log};
 use walstone_tests::conformance::{check_full_with, check_storage_with, check_survival_with};
 use walstone_tests::flash::NorChip;
@@ -183,4 +183,108 @@ fn a_file_that_is_too_short_says_so() {
     assert_eq!((short, short.kind()), (IoError::Short, ErrorKind::InvalidData));
     let failed = device.sync().unwrap_err();
     assert_eq!((failed.kind(), failed.fault()), (ErrorKind::TimedOut, Fault::Device));
+}
+
+/// A file as its cache shows it and as the disk holds it.
+#[derive(Debug, Default)]
+struct Disk {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: Vec<bool>,
+    fails: bool,
+}
+
+impl Disk {
+    /// Where it fails, what was dirty counts as clean from then on.
+    fn sync(&mut self) -> Result<(), ErrorKind> {
+        let fails = std::mem::take(&mut self.fails);
+        for (at, dirty) in self.dirty.iter_mut().enumerate() {
+            if std::mem::take(dirty) && !fails {
+                self.durable[at] = self.seen[at];
+            }
+        }
+        if fails { Err(ErrorKind::Other) } else { Ok(()) }
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+struct Cached(Rc<RefCell<Disk>>, usize);
+
+impl embedded_io::ErrorType for Cached {
+    type Error = ErrorKind;
+}
+
+impl embedded_io::Read for Cached {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        buf.copy_from_slice(&self.0.borrow().seen[self.1..][..buf.len()]);
+        self.1 += buf.len();
+        Ok(buf.len())
+    }
+}
+
+impl embedded_io::Write for Cached {
+    fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
+        let mut disk = self.0.borrow_mut();
+        disk.seen[self.1..][..buf.len()].copy_from_slice(buf);
+        disk.dirty[self.1..][..buf.len()].fill(true);
+        self.1 += buf.len();
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+impl embedded_io::Seek for Cached {
+    fn seek(&mut self, to: embedded_io::SeekFrom) -> Result<u64, ErrorKind> {
+        let embedded_io::SeekFrom::Start(to) = to else {
+            return Err(ErrorKind::Unsupported);
+        };
+        self.1 = to as usize;
+        Ok(to)
+    }
+}
+
+/// A sync of a log in a file failed, and the cache forgot the record that it was for. The next session read that record
+/// from the cache, synced, and took it for durable; the record that was appended and synced behind it stood behind a
+/// hole once the power had failed, and the log was refused.
+#[test]
+fn what_a_failed_sync_forgot_is_written_again() {
+    const LEN: u32 = 5 * 4096;
+    for geometry in [DeviceGeometry::without_erase(LEN), DeviceGeometry::flash(LEN, 4, 4096)] {
+        let blank = vec![geometry.erased().unwrap_or(0); LEN as usize];
+        let disk = Rc::new(RefCell::new(Disk {
+            seen: blank.clone(),
+            durable: blank,
+            dirty: vec![false; LEN as usize],
+            fails: false,
+        }));
+        let start = |seed| {
+            let sync = |io: &mut Cached| io.0.borrow_mut().sync();
+            let storage = open(IoDevice::new(Cached(disk.clone(), 0), geometry, sync), 4096);
+            Log::open_or_create(storage, Capacity::heap(512), Options::new(7, seed))
+                .unwrap_or_else(|error| panic!("{error}"))
+        };
+        let mut log = start(1);
+        assert!(log.append(1, b"A").and_then(|_| log.sync()).is_ok());
+        // Longer than what is gathered.
+        let long = [0xb; 200];
+        assert!(log.append(1, &long).is_ok());
+        disk.borrow_mut().fails = true;
+        assert!(log.sync().is_err());
+        let mut log = start(2);
+        assert!(log.append(1, b"C").and_then(|_| log.sync()).is_ok());
+        {
+            let mut disk = disk.borrow_mut();
+            disk.seen = disk.durable.clone();
+        }
+        let mut log = start(3);
+        let mut reads = log.read(None, ..);
+        for expected in [&b"A"[..], &long, b"C"] {
+            assert_eq!(reads.next().unwrap().unwrap().value, expected, "{geometry:?}");
+        }
+        assert!(reads.next().is_none());
+    }
 }

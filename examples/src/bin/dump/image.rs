@@ -33,6 +33,10 @@ impl Device for Image {
         self.geometry
     }
 
+    fn may_forget(&self) -> bool {
+        false
+    }
+
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ImageError> {
         self.file.read_exact_at(buf, u64::from(offset)).map_err(ImageError)
     }
