@@ -122,6 +122,9 @@ pub enum OpenError<E> {
         /// What was asked for.
         given: Geometry,
     },
+    /// The device holds segments of this geometry, and none where a slot starts: it does not begin where it did when
+    /// they were written.
+    Shifted,
 }
 
 impl<E: fmt::Display> fmt::Display for OpenError<E> {
@@ -132,6 +135,7 @@ impl<E: fmt::Display> fmt::Display for OpenError<E> {
             Self::Room { slots, gather } => {
                 write!(f, "room for {slots} slots and for gathering {gather} bytes is needed")
             }
+            Self::Shifted => f.write_str("the segments of the device stand beside the slots"),
             Self::Mismatch { stored, given } => write!(f, "stored with {stored}; opened with {given}"),
         }
     }

@@ -93,11 +93,12 @@ impl<'r, D: Device> FlatStorage<'r, D> {
     ///
     /// # Errors
     /// [`OpenError::Geometry`]; [`OpenError::Room`]; [`OpenError::Device`]; [`OpenError::Mismatch`] where the device
-    /// holds segments that were made with another geometry.
+    /// holds segments that were made with another geometry; [`OpenError::Shifted`] where none of them stands in a slot.
     pub fn open(device: D, slot_len: u32, room: FlatCapacity<'r>) -> Result<Self, OpenError<D::Error>> {
         let mut storage = Self::with_room(device, slot_len, room)?;
         let given = storage.geometry.segment();
-        let stored = match storage.read_slots().map_err(OpenError::Device)? {
+        let in_slots = storage.read_slots().map_err(OpenError::Device)?;
+        let stored = match in_slots {
             // Cut at other places, a full device may look blank.
             None => find_header(&mut storage.device)
                 .map_err(OpenError::Device)?
@@ -106,6 +107,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
         };
         match stored {
             Some(stored) if stored != given => Err(OpenError::Mismatch { stored, given }),
+            Some(_) if in_slots.is_none() => Err(OpenError::Shifted),
             _ => Ok(storage),
         }
     }
@@ -116,7 +118,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
     /// Power loss: some of the old segments may be left; this may be tried again.
     ///
     /// # Errors
-    /// As [`FlatStorage::open`], but for the mismatch.
+    /// As [`FlatStorage::open`], but for what the device holds.
     pub fn format(device: D, slot_len: u32, room: FlatCapacity<'r>) -> Result<Self, OpenError<D::Error>> {
         let mut storage = Self::with_room(device, slot_len, room)?;
         storage.wipe_all().map_err(OpenError::Device)?;

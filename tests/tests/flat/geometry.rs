@@ -1,7 +1,7 @@
 //! What a device may be cut into, and what is said of the rest.
 
 use walstone_core::flat::{DeviceGeometry, FlatCapacity, FlatGeometry, FlatGeometryError, FlatStorage, OpenError};
-use walstone_core::{GeometryError, Log, Options, Workspace};
+use walstone_core::{Capacity, GeometryError, Log, Options, Workspace};
 use walstone_tests::flash::Chip;
 
 use crate::{devices, open};
@@ -116,5 +116,27 @@ fn another_geometry_than_that_on_the_device_is_named() {
             };
             assert_eq!((stored, asked), (stored_as, given));
         }
+    }
+}
+
+/// A partition was moved by two erase blocks, which made no slot begin where one had: every slot looked blank, and the log
+/// that was to be opened was erased for a new one.
+#[test]
+fn a_shifted_device_is_not_an_empty_one() {
+    for (name, geometry, slot_len) in devices(5) {
+        let step = 2 * geometry.erase_unit().unwrap_or(512);
+        if step >= slot_len {
+            continue;
+        }
+        let chip = Chip::new(geometry);
+        let storage = open(chip.clone(), slot_len);
+        let log = Log::create(storage, Capacity::heap(512), Options::new(1, 2));
+        assert!(log.is_ok(), "{name}");
+        let mut bytes = chip.bytes().to_vec();
+        bytes.rotate_right(step as usize);
+        let shifted = Chip::from_bytes(geometry, &bytes);
+        let room = FlatCapacity::heap(5, usize::from(geometry.write_unit()));
+        let opened = FlatStorage::open(shifted, slot_len, room).map(drop);
+        assert_eq!(opened.unwrap_err(), OpenError::Shifted, "{name}");
     }
 }
