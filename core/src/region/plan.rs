@@ -457,8 +457,12 @@ impl Region<'_> {
         }
     }
 
-    /// Gives up the oldest segment that is not given up yet.
+    /// Gives up the oldest segment that is not given up yet. Where segments cannot be removed its room would not come
+    /// back, so that all would go for nothing, one after the other: then only with a second spare to go on in.
     fn drop_step(&self) -> Option<Step> {
+        if self.remove_failed && self.spares[1].is_none() {
+            return None;
+        }
         let at = self
             .segments
             .as_slice()

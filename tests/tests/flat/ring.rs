@@ -1,13 +1,15 @@
 //! A ring gives up its oldest segments, says which sequences went with them, and loses nothing else.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
-use walstone_core::flat::{FlatCapacity, FlatStorage};
+use walstone_core::flat::{Device, DeviceGeometry, FlatCapacity, FlatStorage};
 use walstone_core::{Capacity, Error, Log, Options};
 use walstone_tests::crash::explore::telling_limits;
 use walstone_tests::crash::machine::Machine;
-use walstone_tests::flash::{Chip, FlashSetup, setups};
+use walstone_tests::flash::{Chip, ChipError, FlashSetup, setups};
 
 type Ring = Log<'static, FlatStorage<'static, Chip>>;
 
@@ -166,4 +168,68 @@ fn a_crash_while_the_oldest_goes_leaves_it_or_not() {
         }
         assert!(images > 50, "{}: {images} images", setup.name);
     }
+}
+
+/// A chip that can no longer be erased.
+#[derive(Debug)]
+struct Stuck(Chip, Rc<Cell<bool>>);
+
+impl Device for Stuck {
+    type Error = ChipError;
+
+    fn geometry(&self) -> DeviceGeometry {
+        self.0.geometry()
+    }
+
+    fn may_forget(&self) -> bool {
+        self.0.may_forget()
+    }
+
+    fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ChipError> {
+        self.0.read(offset, buf)
+    }
+
+    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
+        self.0.program(offset, bytes)
+    }
+
+    fn erase(&mut self, offset: u32, len: u32) -> Result<(), ChipError> {
+        match self.1.get() {
+            true => Err(ChipError::Failed),
+            false => self.0.erase(offset, len),
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), ChipError> {
+        self.0.sync()
+    }
+}
+
+/// One segment could not be erased, so its room did not come back; the ring gave up the next one, and the next, until
+/// appends were refused with nothing left.
+#[test]
+fn what_cannot_be_erased_does_not_cost_the_whole_ring() {
+    let setup = FlashSetup::named("flash-4").unwrap();
+    let stuck = Rc::new(Cell::new(false));
+    let device = Stuck(setup.blank(), stuck.clone());
+    let storage = FlatStorage::open(device, setup.slot_len, FlatCapacity::heap(8, 64))
+        .ok()
+        .unwrap();
+    let options = Options {
+        ring: true,
+        ..Options::new(7, 1)
+    };
+    let mut log = Log::create(storage, Capacity::heap(512), options).ok().unwrap();
+    // Around more than once: no slot is left that is to be erased before its use.
+    while log.written_mark().segment.0 < 20 {
+        assert!(log.append(1, &[7; 100]).is_ok());
+    }
+    assert!(log.sync().is_ok());
+    log.lost();
+    let held = log.last_sequence() - log.oldest_sequence() + 1;
+    stuck.set(true);
+    let full = (0..1000).any(|_| log.append(1, &[7; 100]).is_err());
+    assert!(full && log.poisoned().is_none());
+    let gone = log.lost().map_or(0, |lost| lost.end() - lost.start() + 1);
+    assert!(gone <= held / 2, "{gone} of {held} records are gone");
 }
