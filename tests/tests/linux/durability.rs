@@ -211,6 +211,13 @@ fn a_claim_after_a_segment_was_closed_for_others_leaves_appends_beside_it_alone(
             appender.create(SegmentId(other), &[0xa5; 64]).unwrap();
             pins.push(storage.pin(SegmentId(other), 0, 64).unwrap());
         }
+        let region = sys::open_dir(None, &c_path(path_of_file.parent().unwrap())).unwrap();
+        let file = sys::open(&region, c"seg_40", sys::Access::Read).unwrap();
+        let data_behind = || sys::next_data(file.number(), 8192).unwrap();
+        let tells_reserved = data_behind().is_none();
+        storage.claim_exactly(to(RESERVED + 4096), false).unwrap();
+        let filled = data_behind().is_some_and(|data| data.start < u64::from(RESERVED));
+        assert!(!(tells_reserved && filled), "{path:?}: filled where an append may be");
         thread::scope(|scope| {
             scope.spawn(|| storage.claim_exactly(to(4 << 20), false).unwrap());
             for from in (8192..RESERVED).step_by(8192) {
