@@ -304,6 +304,14 @@ fn a_line_that_fits_no_segment_is_refused_with_the_line() {
     let max: usize = max.parse().unwrap();
     reads(&root, b"one\n");
 
+    // Nor is its rest a line for the next thread that asks, which was so in one run of ten.
+    for round in 0..50 {
+        let root = dir.path().join(round.to_string());
+        let refused = run(ingest(&root).args(["--segment-len", "16384"]).arg(&file));
+        assert_eq!(refused.status.code(), Some(2));
+        reads(&root, b"one\n");
+    }
+
     let longest = vec![b'x'; max];
     refuses(
         &root,

@@ -44,7 +44,15 @@ impl<'h> Source<'h> {
     }
 
     /// Puts the next line that the log does not hold into `line`, with its end, and gives its number.
+    ///
+    /// After an error there are no more lines for anybody: what is left of a line that is too long is not one.
     pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> Result<Option<u64>, InputError> {
+        let next = self.next_missing(line);
+        self.ended |= next.is_err();
+        next
+    }
+
+    fn next_missing(&mut self, line: &mut Vec<u8>) -> Result<Option<u64>, InputError> {
         while !self.ended {
             line.clear();
             // One byte more than fits tells a line that does not, without holding all of it.
