@@ -87,9 +87,9 @@ extern crate alloc;
 extern crate std;
 
 mod buffer;
-mod claim;
 mod directory;
 mod error;
+mod fill;
 mod names;
 #[cfg(feature = "alloc")]
 mod pin;

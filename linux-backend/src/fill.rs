@@ -17,6 +17,9 @@ pub(crate) struct Ahead {
 
 const MIN_STEP: u32 = 64 << 10;
 const MAX_STEP: u32 = 4 << 20;
+/// Bytes of zeros written with one call, past the page cache and through it.
+pub(crate) const DIRECT_FILL_LEN: u32 = 1 << 20;
+pub(crate) const CACHED_FILL_LEN: u32 = 4096;
 /// Claims end at multiples of this.
 const PAGE: u32 = 4096;
 

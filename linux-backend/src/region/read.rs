@@ -1,0 +1,84 @@
+//! What others see of a segment: gathered bytes from memory, the rest from the file.
+
+use core::ops::Range;
+
+#[cfg(feature = "alloc")]
+use walstone_core::Mark;
+use walstone_core::SegmentId;
+
+use super::{Guard, RegionFiles};
+use crate::error::{Doing, LinuxError};
+use crate::sys::{self, Errno};
+
+impl<'m> RegionFiles<'m> {
+    /// Where no data follows any more. Asked anew each time: beside one who reads another process may write.
+    pub(crate) fn extent(&self, id: SegmentId) -> Result<u32, LinuxError> {
+        self.check_process(Doing::Extent)?;
+        let mut state = self.landed(id, 0..u32::MAX);
+        let dirty = state.staged.dirty(id).end;
+        let slot = self.open(&mut state, Doing::Extent, id)?;
+        let data_end = slot.data_end().map_err(|errno| self.error(Doing::Extent, id, errno))?;
+        Ok(data_end.max(dirty).min(self.geometry.segment_len()))
+    }
+
+    /// Refuses a range that the segment does not have.
+    pub(crate) fn check_range(&self, id: SegmentId, offset: u32, len: u32) -> Result<(), LinuxError> {
+        self.check_end(Doing::Read, id, u64::from(offset) + u64::from(len))
+            .map(drop)
+    }
+
+    /// Copies bytes from `offset` on, all that fit into `buf`.
+    pub(crate) fn read(&self, id: SegmentId, offset: u32, buf: &mut [u8]) -> Result<(), LinuxError> {
+        self.check_process(Doing::Read)?;
+        let end = self.check_end(Doing::Read, id, u64::from(offset) + buf.len() as u64)?;
+        let mut state = self.landed(id, offset..end);
+        self.check_held(&state, Doing::Read, id, end)?;
+        let gathered = state.staged.copy_dirty(id, offset, buf);
+        let entered = self.open(&mut state, Doing::Read, id)?.enter();
+        drop(state);
+        let mut read = |range: Range<u32>| {
+            let part = (range.start - offset) as usize..(range.end - offset) as usize;
+            let part = buf.get_mut(part).unwrap_or_default();
+            match sys::read_at(entered.fd, part, u64::from(range.start)) {
+                Ok(count) if count == part.len() => Ok(()),
+                Ok(_) => Err(Errno::EIO),
+                Err(errno) => Err(errno),
+            }
+        };
+        let all = read(offset..gathered.start).and_then(|()| read(gathered.end..end));
+        self.state.lock().slots.leave(entered);
+        all.map_err(|errno| self.error(Doing::Read, id, errno))
+    }
+
+    /// The state at a moment when none of these bytes are on their way.
+    pub(super) fn landed(&self, id: SegmentId, range: Range<u32>) -> Guard<'_, 'm> {
+        loop {
+            let state = self.state.lock();
+            let flying = state.in_flight.as_ref().filter(|(flying, _)| *flying == id);
+            if !flying.is_some_and(|(_, flight)| flight.start < range.end && range.start < flight.end) {
+                return state;
+            }
+            drop(state);
+            drop(self.flight.lock());
+        }
+    }
+
+    /// Maps bytes that are written, once the file holds them; nothing is written below `to` any more.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn map(&self, id: SegmentId, from: u32, to: u32) -> Result<alloc::sync::Arc<sys::FileMap>, LinuxError> {
+        self.check_process(Doing::Read)?;
+        self.check_end(Doing::Read, id, u64::from(to))?;
+        let mut state = self.landed(id, from..to);
+        while state.staged.dirty(id).start < to && !state.staged.dirty(id).is_empty() {
+            drop(state);
+            self.push(Doing::Write, None)?;
+            state = self.landed(id, from..to);
+        }
+        self.check_held(&state, Doing::Read, id, to)?;
+        let slot = self.open(&mut state, Doing::Open, id)?;
+        let map = slot.map(self.geometry.segment_len());
+        let map = alloc::sync::Arc::clone(map.map_err(|errno| self.error(Doing::Open, id, errno))?);
+        state.lent = state.lent.max(Mark { segment: id, end: to });
+        Ok(map)
+    }
+}
