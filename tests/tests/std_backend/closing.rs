@@ -132,6 +132,43 @@ fn a_close_beside_appenders_loses_no_acknowledged_record() {
     }
 }
 
+/// A written append was told that the log is closed although the close had made its record durable: the close came
+/// between the append and the handing over of its bytes. It left the region poisoned, too.
+#[test]
+fn a_close_beside_written_appends_loses_no_acknowledged_record() {
+    for round in 0..40u64 {
+        let root = Root::new();
+        let wal = root.open_with(root.options().segment_len(64 << 10)).unwrap();
+        let region = wal.create_region(7).unwrap();
+        let acknowledged = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3u64)
+                .map(|thread| {
+                    let region = region.clone();
+                    scope.spawn(move || {
+                        let mut last = 0;
+                        loop {
+                            match region.append_with(thread, &value(thread, 120), Durability::Written) {
+                                Ok(at) => last = at.last,
+                                Err(Error::Closed) => return last,
+                                Err(error) => panic!("{error}"),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            while region.last_sequence() < 1 + round {
+                std::thread::yield_now();
+            }
+            wal.close().unwrap();
+            threads.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
+        });
+        assert_eq!(region.poisoned(), None);
+        assert_eq!(region.durable_through(), acknowledged);
+        let wal = root.open();
+        assert_eq!(scan(&wal.region(7).unwrap()).len() as u64, acknowledged);
+    }
+}
+
 /// A segment that was being made for a region while it was closed and opened again took the place of one that the
 /// new opening had made under the same id, records included.
 #[test]
