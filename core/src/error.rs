@@ -3,9 +3,9 @@
 use core::convert::Infallible;
 use core::fmt;
 
+use crate::fault::{Fault, StorageError};
 use crate::geometry::Geometry;
 use crate::report::Corruption;
-use crate::storage::{Fault, StorageError};
 
 /// What made a region refuse all further writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,17 +1,19 @@
 //! Looking at one segment of a region: what walks it, and whether it still holds a live record.
 
+use super::media::{self, Key, Walk};
+use super::storage::Storage;
+use super::twin;
 use crate::error::Error;
 use crate::facts::{Footer, Retained};
-use crate::media::{self, Key, Walk};
 use crate::record::Void;
 use crate::region::Region;
 use crate::scan::{End, Event};
-use crate::storage::Storage;
 use crate::voids::{self, Cover};
 
 /// Begins a walk over a listed segment, up to its footer: that says nothing that the frames do not, so damage to it costs
 /// nothing but time. `look` is shown the footer first, where there is one.
-pub(crate) fn begin<S: Storage>(
+#[twin(AFIT)]
+pub(crate) async fn begin<S: Storage>(
     walk: &mut Walk,
     storage: &mut S,
     buffer: &mut [u8],
@@ -20,13 +22,13 @@ pub(crate) fn begin<S: Storage>(
     look: &mut dyn FnMut(&Footer<'_>),
 ) -> Result<(), Error<S::Error>> {
     let (id, layout) = (segment.segment(), region.layout);
-    let key = media::key(storage, buffer, id, region.checksum, layout.frames_start())?;
-    let cuts = match media::footer(storage, buffer, segment, &key)? {
+    let key = media::key(storage, buffer, id, region.checksum, layout.frames_start()).await?;
+    let cuts = match media::footer(storage, buffer, segment, &key).await? {
         Some(footer) => {
             look(&footer);
             *footer.cuts()
         }
-        None => media::cuts(storage, buffer, segment, &key, layout)?,
+        None => media::cuts(storage, buffer, segment, &key, layout).await?,
     };
     walk.begin(id, segment.end - segment.seal_len(), &key, cuts);
     Ok(())
@@ -43,8 +45,9 @@ pub(crate) fn begin_active(walk: &mut Walk, region: &Region<'_>) {
 }
 
 /// Whether every record of the segment at `at` of the list is dead. A segment that cannot be read is not.
+#[twin(AFIT)]
 #[inline(never)] // Its walk stays off the stack of an append.
-pub(crate) fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, at: usize) -> bool {
+pub(crate) async fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, at: usize) -> bool {
     let mut rest = region.segments.as_slice().iter().skip(at);
     let Some(segment) = rest.next() else { return false };
     let after = rest.find(|other| other.is_listed());
@@ -60,7 +63,10 @@ pub(crate) fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &R
     let mut found = Cover::Ends;
     let mut walk = Walk::new(region.layout, region.checksum);
     let mut look = |footer: &Footer<'_>| found = cover_of(footer, voids);
-    if begin(&mut walk, storage, buffer, region, segment, &mut look).is_err() {
+    if begin(&mut walk, storage, buffer, region, segment, &mut look)
+        .await
+        .is_err()
+    {
         return false;
     }
     loop {
@@ -69,7 +75,7 @@ pub(crate) fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &R
             Cover::Alive => return false,
             Cover::Ends => {}
         }
-        match walk.next(storage, buffer) {
+        match walk.next(storage, buffer).await {
             Ok(Event::Record) => {
                 let record = walk.scan.record();
                 if !voids::covers(voids, record.table, record.sequence) {

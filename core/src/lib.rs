@@ -65,6 +65,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+// The sources of a driver are compiled here without `async` and `await`, and in `asynch` with them.
+use maybe_async::must_be_sync as twin;
+
+mod ahead;
+#[cfg(feature = "embedded-storage-async")]
+pub mod asynch;
 mod batch;
 mod capacity;
 pub mod checksum;
@@ -72,6 +78,7 @@ mod engine;
 mod error;
 mod examine;
 mod facts;
+mod fault;
 pub mod flat;
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
@@ -96,6 +103,8 @@ mod salvage;
 mod scan;
 pub mod segment;
 #[cfg(feature = "alloc")]
+mod shared;
+#[cfg(feature = "alloc")]
 mod snapshot;
 mod storage;
 mod tables;
@@ -110,17 +119,18 @@ pub use checksum::Checksum;
 pub use engine::draft::{Appended, Prepared};
 pub use error::{Error, PoisonCause};
 pub use facts::{Footer, TableRange};
+pub use fault::{Fault, Found, StorageError};
 pub use geometry::{Geometry, GeometryError, Mark, SegmentId};
 pub use log::Log;
 pub use position::Position;
-pub use reads::{Reads, sequences};
-pub use record::{Entries, Entry, Malformed, NewRecord, Record, Void};
+pub use reads::Reads;
+pub use record::{Entries, Entry, Malformed, NewRecord, Record, Void, sequences};
 pub use recover::Options;
 pub use report::{Corruption, Reason, Report, Tail};
 #[cfg(feature = "alloc")]
 pub use salvage::{Gap, Salvage, Salvaged, salvage};
 #[cfg(feature = "alloc")]
-pub use snapshot::{Frame, Frames, Segment, SegmentReader, Snapshot};
+pub use shared::SharedStorage;
 #[cfg(feature = "alloc")]
-pub use storage::SharedStorage;
-pub use storage::{Fault, Found, Storage, StorageError};
+pub use snapshot::{Frame, Frames, Segment, SegmentReader, Snapshot};
+pub use storage::Storage;

@@ -3,22 +3,20 @@
 
 use core::ops::{RangeBounds, RangeInclusive};
 
+use super::reads::Reads;
+use super::storage::Storage;
+use super::{examine, media, twin};
 use crate::batch::Batch;
 use crate::capacity::Capacity;
 use crate::engine::Engine;
 use crate::engine::draft::{Appended, Draft, Prepared};
 use crate::error::{Error, PoisonCause, Refusal};
-use crate::examine;
 use crate::geometry::{Mark, SegmentId};
-use crate::media;
 use crate::mutation::{self, Mutation};
-use crate::reads::Reads;
 use crate::record::{NewRecord, Void};
 use crate::recover::{Mode, Need, Options, Recovery};
 use crate::region::plan::{Goal, Step};
 use crate::report::Report;
-use crate::segment::header;
-use crate::storage::Storage;
 
 /// One region of a storage, open.
 ///
@@ -31,6 +29,7 @@ pub struct Log<'w, S> {
     pub(crate) storage: S,
 }
 
+#[twin(AFIT)]
 impl<'w, S: Storage> Log<'w, S> {
     /// Opens the region for writing: recovers it, makes what it recovered durable, removes what an interrupted
     /// session left behind.
@@ -40,16 +39,16 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// [`Error::NoRegion`], [`Error::Corrupt`], [`Error::GeometryMismatch`], [`Error::TooManySegments`],
     /// [`Error::TooManyVoids`], [`Error::BufferTooSmall`]: nothing was changed. [`Error::Storage`].
-    pub fn open(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
-        Self::open_as(storage, capacity, options, Mode::Open)
+    pub async fn open(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
+        Self::open_as(storage, capacity, options, Mode::Open).await
     }
 
     /// Opens the region for reading: changes nothing.
     ///
     /// # Errors
     /// As [`Log::open`].
-    pub fn open_read_only(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
-        Self::open_as(storage, capacity, options, Mode::ReadOnly)
+    pub async fn open_read_only(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
+        Self::open_as(storage, capacity, options, Mode::ReadOnly).await
     }
 
     /// Makes the region on a storage that holds none. On return it is durable.
@@ -59,67 +58,72 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// [`Error::RegionExists`] where an open would find one; what else [`Log::open`] says of what is there, which is
     /// left alone; [`Error::Full`]; [`Error::Storage`].
-    pub fn create(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
-        Self::open_as(storage, capacity, options, Mode::Create)
+    pub async fn create(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
+        Self::open_as(storage, capacity, options, Mode::Create).await
     }
 
     /// Opens the region, or makes it where there is none.
     ///
     /// # Errors
     /// As [`Log::open`] and [`Log::create`].
-    pub fn open_or_create(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
-        Self::open_as(storage, capacity, options, Mode::OpenOrCreate)
+    pub async fn open_or_create(storage: S, capacity: Capacity<'w>, options: Options) -> Result<Self, Error<S::Error>> {
+        Self::open_as(storage, capacity, options, Mode::OpenOrCreate).await
     }
 
-    fn open_as(storage: S, capacity: Capacity<'w>, options: Options, mode: Mode) -> Result<Self, Error<S::Error>> {
+    async fn open_as(
+        storage: S,
+        capacity: Capacity<'w>,
+        options: Options,
+        mode: Mode,
+    ) -> Result<Self, Error<S::Error>> {
         let mut log = Self {
             engine: Engine::new(options, storage.geometry(), capacity, mode),
             storage,
         };
-        log.recover(mode)?;
+        log.recover(mode).await?;
         Ok(log)
     }
 
     #[inline(never)] // The recovery leaves the stack before the log is used.
-    fn recover(&mut self, mode: Mode) -> Result<(), Error<S::Error>> {
+    async fn recover(&mut self, mode: Mode) -> Result<(), Error<S::Error>> {
         let (mut recovery, buffer) = self.engine.recovery(mode);
-        drive(&mut self.storage, buffer, &mut recovery)?;
+        drive(&mut self.storage, buffer, &mut recovery).await?;
         recovery.finish().map_err(Refusal::on)?;
         match self.engine.first_goal() {
-            Some(goal) => self.run(goal).map(drop),
+            Some(goal) => self.run(goal).await.map(drop),
             None => Ok(()),
         }
     }
 
     /// Performs steps until the goal is reached; the offset of an append's frame.
-    fn run(&mut self, goal: Goal) -> Result<u32, Error<S::Error>> {
+    async fn run(&mut self, goal: Goal) -> Result<u32, Error<S::Error>> {
         self.engine.begin();
         loop {
             match self.engine.region.plan(goal).map_err(Refusal::on)? {
                 Step::Ready { offset } => return Ok(offset),
-                step => self.perform(step)?,
+                step => self.perform(step).await?,
             }
         }
     }
 
     /// Performs a step, and what must come with it.
-    fn perform(&mut self, step: Step) -> Result<(), Error<S::Error>> {
+    pub(crate) async fn perform(&mut self, step: Step) -> Result<(), Error<S::Error>> {
         let Self { engine, storage } = self;
         let mut next = Some(step);
         while let Some(step) = next {
             let outcome = match step {
                 Step::Ready { .. } => Ok(()),
-                Step::Create { id } => storage.create(id, &engine.header(id)),
-                Step::Claim { id, end } => storage.claim(id, end),
+                Step::Create { id } => storage.create(id, &engine.header(id)).await,
+                Step::Claim { id, end } => storage.claim(id, end).await,
                 Step::Write { id, offset, control } => {
                     let frame = engine.control_frame(control, offset).map_err(Refusal::on)?;
-                    storage.write(id, offset, &[frame])
+                    storage.write(id, offset, &[frame]).await
                 }
-                Step::Sync(mark) => sync(storage, engine, mark),
-                Step::Settle { id, from, to } => settle(storage, id, from, to),
-                Step::Remove { id } => storage.remove(id),
+                Step::Sync(mark) => sync(storage, engine, mark).await,
+                Step::Settle { id, from, to } => settle(storage, id, from, to).await,
+                Step::Remove { id } => storage.remove(id).await,
                 Step::Examine { at } => {
-                    let dead = examine::is_dead(storage, engine.buffer.whole(), &engine.region, at);
+                    let dead = examine::is_dead(storage, engine.buffer.whole(), &engine.region, at).await;
                     engine.region.examined(at, dead);
                     Ok(())
                 }
@@ -132,16 +136,17 @@ impl<'w, S: Storage> Log<'w, S> {
 
     /// Writes a batch once there is a place for it.
     #[cfg_attr(feature = "alloc", inline)]
-    fn put(&mut self, mut draft: Draft<'_>) -> Result<Appended, Error<S::Error>> {
+    async fn put(&mut self, mut draft: Draft<'_>) -> Result<Appended, Error<S::Error>> {
         let offset = match self.engine.ready_at(&draft) {
             Some(offset) => offset,
-            None => self.run(draft.goal())?,
+            None => self.run(draft.goal()).await?,
         };
         let header = self.engine.frame_header(&mut draft, offset).map_err(Refusal::on)?;
         let [head, value] = self.engine.payload(&draft);
         let written = self
             .storage
-            .write(self.engine.active(), offset, &[&header, head, value]);
+            .write(self.engine.active(), offset, &[&header, head, value])
+            .await;
         self.engine.written(&draft, offset, &header, written)
     }
 
@@ -151,25 +156,26 @@ impl<'w, S: Storage> Log<'w, S> {
     /// [`Error::RecordTooLarge`] and [`Error::SequenceExhausted`]: nothing was written and no sequence used.
     /// [`Error::Full`]; [`Error::Poisoned`]; [`Error::ReadOnly`]; [`Error::Closed`]; [`Error::Storage`] poisons
     /// where a write or sync failed.
-    pub fn append(&mut self, table: u64, value: &[u8]) -> Result<Appended, Error<S::Error>> {
-        self.append_record(&NewRecord::new(table, value))
+    pub async fn append(&mut self, table: u64, value: &[u8]) -> Result<Appended, Error<S::Error>> {
+        self.append_record(&NewRecord::new(table, value)).await
     }
 
     /// Appends one record with its optional fields. On return it is written.
     ///
     /// # Errors
     /// As [`Log::append`].
-    pub fn append_record(&mut self, record: &NewRecord<'_>) -> Result<Appended, Error<S::Error>> {
+    pub async fn append_record(&mut self, record: &NewRecord<'_>) -> Result<Appended, Error<S::Error>> {
         self.append_prepared(&Prepared::new(record, self.engine.region.checksum))
+            .await
     }
 
     /// As [`Log::append_record`], with a record that was prepared beforehand, outside any lock.
     ///
     /// # Errors
     /// As [`Log::append`].
-    pub fn append_prepared(&mut self, record: &Prepared<'_>) -> Result<Appended, Error<S::Error>> {
+    pub async fn append_prepared(&mut self, record: &Prepared<'_>) -> Result<Appended, Error<S::Error>> {
         let draft = self.engine.draft_record(record).map_err(Refusal::on)?;
-        self.put(draft)
+        self.put(draft).await
     }
 
     /// Appends a batch: after a crash all of it is there, or nothing. On return it is written.
@@ -177,13 +183,13 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// As [`Log::append`], and [`Error::EmptyBatch`], [`Error::TooManyVoids`], [`Error::BufferTooSmall`] (a batch
     /// with deletions passes through the lent buffer).
-    pub fn append_batch(&mut self, batch: &Batch<'_>) -> Result<Appended, Error<S::Error>> {
+    pub async fn append_batch(&mut self, batch: &Batch<'_>) -> Result<Appended, Error<S::Error>> {
         let crc = if batch.deletions() == 0 {
             self.engine.region.checksum.of(batch.payload())
         } else {
             0
         };
-        self.append_encoded(batch, crc)
+        self.append_encoded(batch, crc).await
     }
 
     /// As [`Log::append_batch`], where the caller has computed the CRC of the payload beforehand, outside any
@@ -191,9 +197,9 @@ impl<'w, S: Storage> Log<'w, S> {
     ///
     /// # Errors
     /// As [`Log::append_batch`].
-    pub fn append_encoded(&mut self, batch: &Batch<'_>, payload_crc: u32) -> Result<Appended, Error<S::Error>> {
+    pub async fn append_encoded(&mut self, batch: &Batch<'_>, payload_crc: u32) -> Result<Appended, Error<S::Error>> {
         let draft = self.engine.draft_batch(batch, payload_crc).map_err(Refusal::on)?;
-        self.put(draft)
+        self.put(draft).await
     }
 
     /// Deletes the records of `table` up to `sequence`, that one included, as far as they were given. On return
@@ -201,12 +207,13 @@ impl<'w, S: Storage> Log<'w, S> {
     ///
     /// # Errors
     /// As [`Log::append_batch`]. Works on a full storage as long as the reserve of the segment lasts.
-    pub fn delete_up_to(&mut self, table: u64, sequence: u64) -> Result<Appended, Error<S::Error>> {
+    pub async fn delete_up_to(&mut self, table: u64, sequence: u64) -> Result<Appended, Error<S::Error>> {
         self.delete(Void {
             table,
             from: 1,
             to: sequence,
         })
+        .await
     }
 
     /// Deletes the records of `table` from `sequence` on, that one included, that were given so far. On return
@@ -214,17 +221,18 @@ impl<'w, S: Storage> Log<'w, S> {
     ///
     /// # Errors
     /// As [`Log::delete_up_to`].
-    pub fn truncate_from(&mut self, table: u64, sequence: u64) -> Result<Appended, Error<S::Error>> {
+    pub async fn truncate_from(&mut self, table: u64, sequence: u64) -> Result<Appended, Error<S::Error>> {
         self.delete(Void {
             table,
             from: sequence.max(1),
             to: u64::MAX,
         })
+        .await
     }
 
-    fn delete(&mut self, void: Void) -> Result<Appended, Error<S::Error>> {
+    async fn delete(&mut self, void: Void) -> Result<Appended, Error<S::Error>> {
         match self.engine.draft_void(void).map_err(Refusal::on)? {
-            Some(draft) => self.put(draft),
+            Some(draft) => self.put(draft).await,
             None => Ok(self.engine.nothing_appended()),
         }
     }
@@ -234,101 +242,18 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// [`Error::Storage`] where a sync failed: the log is poisoned, nothing written since the last sync may be relied
     /// on, and no later call says otherwise. [`Error::Poisoned`]; [`Error::ReadOnly`]; [`Error::Closed`].
-    pub fn sync(&mut self) -> Result<(), Error<S::Error>> {
+    pub async fn sync(&mut self) -> Result<(), Error<S::Error>> {
         self.engine.writable().map_err(Refusal::on)?;
-        self.run(Goal::Sync).map(drop)
-    }
-
-    /// Begins a sync that the host performs itself, beside appends that go on: what is to be synced, or `None` where
-    /// everything is durable. Tell the outcome to [`Log::synced`] or [`Log::poison`].
-    ///
-    /// # Errors
-    /// As [`Log::sync`].
-    pub fn begin_sync(&mut self) -> Result<Option<Mark>, Error<S::Error>> {
-        while let Some(step) = self.engine.sync_step().map_err(Refusal::on)? {
-            match step {
-                Step::Sync(mark) => return Ok(Some(mark)),
-                step => self.perform(step)?,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Takes in that everything before the mark is durable.
-    pub fn synced(&mut self, mark: Mark) {
-        self.engine.region.synced(mark);
-    }
-
-    /// Takes in that a write or sync of the host's own failed: the log refuses all further writes.
-    pub fn poison(&mut self, cause: PoisonCause) {
-        let poisoned = &mut self.engine.region.poisoned;
-        // A sync that fails beside appends may make one fail before it is told of here; it was the first even so.
-        if poisoned.is_none() || cause == PoisonCause::Sync {
-            *poisoned = Some(cause);
-        }
-    }
-
-    /// Removes one segment that a durable manifest omits; false where there is none.
-    pub fn remove_one(&mut self) -> bool {
-        match self.engine.remove_step() {
-            Some(step) => self.perform(step).is_ok(),
-            None => false,
-        }
-    }
-
-    /// A segment to create ahead with this header, so that a rotation need not wait for it; `None` while enough are
-    /// in hand or the log has not begun to write. Tell a success to [`Log::created_ahead`]; after a failure the log
-    /// creates one itself when it must.
-    pub fn begin_create(&mut self) -> Option<(SegmentId, [u8; header::HEADER_LEN])> {
-        let id = self.engine.region.begin_create()?;
-        Some((id, self.engine.header(id)))
-    }
-
-    /// Takes in that a segment was created ahead. False: it came too late and is to be removed.
-    pub fn created_ahead(&mut self, id: SegmentId) -> bool {
-        self.engine.region.created(id)
-    }
-
-    /// Whether a segment should be created ahead: the active one is past half full and there is one spare only.
-    #[cfg_attr(feature = "alloc", inline)]
-    pub fn wants_spare(&self) -> bool {
-        let region = &self.engine.region;
-        region.spares[1].is_none() && !region.creating && region.active.tail > region.layout.segment_len() / 2
-    }
-
-    /// Takes in that creating ahead failed.
-    pub fn create_ahead_failed(&mut self) {
-        self.engine.region.creating = false;
-    }
-
-    /// Space of the active segment that is claimed, and of the segment after it: where a host may claim ahead.
-    pub fn claimed(&self) -> [Option<Mark>; 2] {
-        let active = &self.engine.region.active;
-        let mark = |segment, end| Mark { segment, end };
-        [
-            Some(mark(active.id, active.claimed)),
-            self.engine.region.spares[0].map(|spare| mark(spare.id(), spare.claimed)),
-        ]
-    }
-
-    /// Takes in that the host claimed space ahead.
-    pub fn claimed_ahead(&mut self, to: Mark) {
-        self.engine.region.claimed(to.segment, to.end);
-    }
-
-    /// Changes whenever anything but appended records did: segments or deleted ranges.
-    #[cfg_attr(feature = "alloc", inline)]
-    pub fn version(&self) -> u64 {
-        self.engine.region.version.into()
+        self.run(Goal::Sync).await.map(drop)
     }
 
     /// Hands everything written over to the storage's next owner, so that it survives the death of the process.
     ///
     /// # Errors
     /// As [`Log::sync`].
-    pub fn hand_over(&mut self) -> Result<(), Error<S::Error>> {
+    pub async fn hand_over(&mut self) -> Result<(), Error<S::Error>> {
         let mark = self.engine.begin_hand_over().map_err(Refusal::on)?;
-        let handed = self.storage.hand_over(mark);
+        let handed = self.storage.hand_over(mark).await;
         self.engine.checked(handed, PoisonCause::HandOver)
     }
 
@@ -337,9 +262,9 @@ impl<'w, S: Storage> Log<'w, S> {
     ///
     /// # Errors
     /// As [`Log::append_batch`].
-    pub fn reclaim(&mut self) -> Result<(), Error<S::Error>> {
+    pub async fn reclaim(&mut self) -> Result<(), Error<S::Error>> {
         self.engine.writable().map_err(Refusal::on)?;
-        self.run(Goal::Reclaim).map(drop)
+        self.run(Goal::Reclaim).await.map(drop)
     }
 
     /// Makes everything durable and writes down that it is; a second close, and one without a write since the
@@ -347,9 +272,9 @@ impl<'w, S: Storage> Log<'w, S> {
     ///
     /// # Errors
     /// As [`Log::sync`]; the log is closed even so.
-    pub fn close(&mut self) -> Result<(), Error<S::Error>> {
+    pub async fn close(&mut self) -> Result<(), Error<S::Error>> {
         if self.engine.begin_close().map_err(Refusal::on)? {
-            self.run(Goal::Close)?;
+            self.run(Goal::Close).await?;
         }
         Ok(())
     }
@@ -432,7 +357,8 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 }
 
-fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Mark) -> Result<(), S::Error> {
+#[twin(AFIT)]
+async fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Mark) -> Result<(), S::Error> {
     if mutation::is(Mutation::SkipSync) {
         return Ok(());
     }
@@ -444,22 +370,24 @@ fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Mark) ->
     {
         mark.segment = spare.id();
     }
-    let outcome = storage.sync(mark);
+    let outcome = storage.sync(mark).await;
     if outcome.is_err() && mutation::is(Mutation::RetrySync) {
-        return storage.sync(mark);
+        return storage.sync(mark).await;
     }
     outcome
 }
 
-fn settle<S: Storage>(storage: &mut S, id: SegmentId, from: u32, to: u32) -> Result<(), S::Error> {
+#[twin(AFIT)]
+async fn settle<S: Storage>(storage: &mut S, id: SegmentId, from: u32, to: u32) -> Result<(), S::Error> {
     if mutation::is(Mutation::SkipSettle) {
         return Ok(());
     }
-    storage.settle(id, from, to)
+    storage.settle(id, from, to).await
 }
 
 /// Performs what a recovery asks for until it needs nothing more.
-fn drive<S: Storage>(
+#[twin(AFIT)]
+async fn drive<S: Storage>(
     storage: &mut S,
     buffer: &mut [u8],
     recovery: &mut Recovery<'_, '_>,
@@ -470,27 +398,30 @@ fn drive<S: Storage>(
             Need::List => {
                 storage
                     .segments(&mut |found| recovery.found(found))
+                    .await
                     .map_err(Error::Storage)?;
                 recovery.listed().map_err(Refusal::on)?;
             }
             Need::Read { id, offset, min, len } => {
                 let read = |bytes: &[u8]| recovery.read(bytes);
-                media::with_bytes(storage, buffer, (id, offset), (min, len), read)?.map_err(Refusal::on)?;
+                media::with_bytes(storage, buffer, (id, offset), (min, len), read)
+                    .await?
+                    .map_err(Refusal::on)?;
             }
             Need::Extent { id } => {
-                let extent = storage.extent(id).map_err(Error::Storage)?;
+                let extent = storage.extent(id).await.map_err(Error::Storage)?;
                 recovery.extent(extent).map_err(Refusal::on)?;
             }
             Need::Settle { id, from, to } => {
-                settle(storage, id, from, to).map_err(Error::Storage)?;
+                settle(storage, id, from, to).await.map_err(Error::Storage)?;
                 recovery.changed();
             }
             Need::Remove { id } => {
-                storage.remove(id).map_err(Error::Storage)?;
+                storage.remove(id).await.map_err(Error::Storage)?;
                 recovery.changed();
             }
             Need::Release { slot } => {
-                storage.release(slot).map_err(Error::Storage)?;
+                storage.release(slot).await.map_err(Error::Storage)?;
                 recovery.changed();
             }
         }

@@ -1,8 +1,11 @@
 //! Reading through a storage that lends or copies, in a window that is kept while it serves.
 
+use super::storage::Storage;
+use super::twin;
 use crate::checksum::Checksum;
 use crate::error::Error;
 use crate::facts::{Footer, Retained};
+use crate::fault::{Fault, StorageError};
 use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
@@ -11,13 +14,13 @@ use crate::scan::{Event, Limit, MAX_WANTED_LEN, Scan};
 use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::Layout;
-use crate::storage::{Fault, Storage, StorageError};
 
 /// What is fed where the medium says that bytes are damaged: no frame, no record, not erased.
 static UNREADABLE: [u8; MAX_WANTED_LEN] = [0xa5; MAX_WANTED_LEN];
 
 /// Gives `look` at least `min` and at best `len` bytes at `offset`.
-pub(crate) fn with_bytes<S: Storage, R>(
+#[twin(AFIT)]
+pub(crate) async fn with_bytes<S: Storage, R>(
     storage: &mut S,
     buffer: &mut [u8],
     (id, offset): (SegmentId, u32),
@@ -25,7 +28,7 @@ pub(crate) fn with_bytes<S: Storage, R>(
     look: impl FnOnce(&[u8]) -> R,
 ) -> Result<R, Error<S::Error>> {
     for len in [len, min] {
-        match storage.read(id, offset, len, buffer) {
+        match storage.read(id, offset, len, buffer).await {
             Ok(bytes) if bytes.len() >= min as usize => return Ok(look(bytes)),
             Ok(_) => return Err(Error::BufferTooSmall { needed: min as usize }),
             Err(error) if error.fault() == Fault::Unreadable => {}
@@ -46,6 +49,7 @@ pub(crate) struct Walk {
     held: Option<(u32, u32)>,
 }
 
+#[twin(AFIT)]
 impl Walk {
     /// A walk over nothing yet.
     pub(crate) fn new(layout: Layout, checksum: Checksum) -> Self {
@@ -67,7 +71,11 @@ impl Walk {
     }
 
     /// The next event that is not a wish for bytes.
-    pub(crate) fn next<S: Storage>(&mut self, storage: &mut S, buffer: &mut [u8]) -> Result<Event, Error<S::Error>> {
+    pub(crate) async fn next<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        buffer: &mut [u8],
+    ) -> Result<Event, Error<S::Error>> {
         loop {
             let event = if self.min == 0 {
                 self.scan.next(0, &[])
@@ -83,7 +91,8 @@ impl Walk {
                 let (event, held) = with_bytes(storage, buffer, (self.id, offset), wanted, |bytes| {
                     let copied = core::ptr::eq(bytes.as_ptr(), start);
                     (scan.next(offset, bytes), copied.then_some((offset, bytes.len() as u32)))
-                })?;
+                })
+                .await?;
                 self.held = held;
                 event
             };
@@ -102,7 +111,7 @@ impl Walk {
     }
 
     /// `len` bytes at `offset`, whole.
-    pub(crate) fn value<'a, S: Storage>(
+    pub(crate) async fn value<'a, S: Storage>(
         &mut self,
         storage: &'a mut S,
         buffer: &'a mut [u8],
@@ -117,19 +126,20 @@ impl Walk {
             return Ok(buffer.get(from..from + len as usize).unwrap_or_default());
         }
         self.held = None;
-        read_whole(storage, buffer, self.id, offset, len)
+        read_whole(storage, buffer, self.id, offset, len).await
     }
 }
 
 /// `len` bytes at `offset`, whole.
-pub(crate) fn read_whole<'a, S: Storage>(
+#[twin(AFIT)]
+pub(crate) async fn read_whole<'a, S: Storage>(
     storage: &'a mut S,
     buffer: &'a mut [u8],
     id: SegmentId,
     offset: u32,
     len: u32,
 ) -> Result<&'a [u8], Error<S::Error>> {
-    match storage.read(id, offset, len, buffer) {
+    match storage.read(id, offset, len, buffer).await {
         Ok(bytes) if bytes.len() >= len as usize => Ok(bytes.get(..len as usize).unwrap_or(bytes)),
         Ok(_) => Err(Error::BufferTooSmall { needed: len as usize }),
         Err(error) if error.fault() == Fault::Unreadable => Err(corrupt(id, offset, Reason::Payload)),
@@ -153,7 +163,8 @@ pub(crate) struct Key {
 }
 
 /// Reads header and manifest header of a segment.
-pub(crate) fn key<S: Storage>(
+#[twin(AFIT)]
+pub(crate) async fn key<S: Storage>(
     storage: &mut S,
     buffer: &mut [u8],
     id: SegmentId,
@@ -163,7 +174,8 @@ pub(crate) fn key<S: Storage>(
     let header_len = header::HEADER_LEN as u32;
     let binding = with_bytes(storage, buffer, (id, 0), (header_len, header_len), |bytes| {
         header::Header::decode(bytes, checksum).map(|header| (header.segment, header.binding(checksum)))
-    })?;
+    })
+    .await?;
     let binding = match binding {
         Ok((segment, binding)) if segment == id => binding,
         Ok((found, _)) => return Err(corrupt(id, 0, Reason::Identity { found })),
@@ -172,7 +184,8 @@ pub(crate) fn key<S: Storage>(
     let frame_len = frame::HEADER_LEN as u32;
     let manifest = with_bytes(storage, buffer, (id, frames_start), (frame_len, frame_len), |bytes| {
         Header::decode(bytes.first_chunk()?, &binding, frames_start, 0).ok()
-    })?;
+    })
+    .await?;
     match manifest {
         Some(manifest) if manifest.kind == Kind::Manifest => Ok(Key {
             binding,
@@ -184,7 +197,8 @@ pub(crate) fn key<S: Storage>(
 
 /// The footer of a sealed segment; `None` where there is none, it is damaged, or the buffer is too short for it: a walk
 /// gives the same answers.
-pub(crate) fn footer<'a, S: Storage>(
+#[twin(AFIT)]
+pub(crate) async fn footer<'a, S: Storage>(
     storage: &'a mut S,
     buffer: &'a mut [u8],
     segment: &Retained,
@@ -194,7 +208,7 @@ pub(crate) fn footer<'a, S: Storage>(
     let Some(offset) = segment.end.checked_sub(len).filter(|_| len > 0) else {
         return Ok(None);
     };
-    match read_whole(storage, buffer, segment.segment(), offset, len) {
+    match read_whole(storage, buffer, segment.segment(), offset, len).await {
         Ok(frame) => Ok(Footer::of_frame(frame, &key.binding, offset, key.base)),
         Err(Error::BufferTooSmall { .. } | Error::Corrupt(_)) => Ok(None),
         Err(error) => Err(error),
@@ -202,7 +216,8 @@ pub(crate) fn footer<'a, S: Storage>(
 }
 
 /// The cuts of a segment without a footer.
-pub(crate) fn cuts<S: Storage>(
+#[twin(AFIT)]
+pub(crate) async fn cuts<S: Storage>(
     storage: &mut S,
     buffer: &mut [u8],
     segment: &Retained,
@@ -215,7 +230,8 @@ pub(crate) fn cuts<S: Storage>(
         let wanted = (least, segment.end - at);
         at = with_bytes(storage, buffer, (segment.segment(), at), wanted, |bytes| {
             cuts.find(bytes, at, layout, &key.binding, key.base)
-        })?;
+        })
+        .await?;
     }
     Ok(cuts)
 }

@@ -10,8 +10,9 @@ use core::fmt;
 use core::mem;
 use core::ops::{ControlFlow, Range};
 
+use crate::fault::{Fault, Found, StorageError};
 use crate::geometry::{Geometry, Mark, SegmentId};
-use crate::storage::{Fault, Found, Storage, StorageError};
+use crate::storage::Storage;
 
 /// The segments of one region in memory. Reads lend.
 #[derive(Clone, Debug)]

@@ -1,35 +1,19 @@
 //! Reading records in order, and one record by its position. Changes nothing.
 
-use core::ops::{Bound, RangeBounds};
+use core::ops::RangeBounds;
 
+use super::log::Log;
+use super::media::{self, Walk, corrupt};
+use super::storage::Storage;
+use super::{examine, twin};
 use crate::error::Error;
-use crate::examine;
 use crate::facts::Footer;
 use crate::frame::{self, Header, Kind};
-use crate::log::Log;
-use crate::media::{self, Walk, corrupt};
 use crate::position::Position;
-use crate::record::Record;
+use crate::record::{Record, sequences};
 use crate::report::Reason;
 use crate::scan::{End, Event};
-use crate::storage::Storage;
 use crate::voids;
-
-/// The first and the last sequence that a range holds; `None` where it holds none.
-#[must_use]
-pub fn sequences(range: &impl RangeBounds<u64>) -> Option<(u64, u64)> {
-    let from = match range.start_bound() {
-        Bound::Included(&from) => from,
-        Bound::Excluded(&before) => before.checked_add(1)?,
-        Bound::Unbounded => 0,
-    };
-    let to = match range.end_bound() {
-        Bound::Included(&to) => to,
-        Bound::Excluded(&behind) => behind.checked_sub(1)?,
-        Bound::Unbounded => u64::MAX,
-    };
-    (from <= to).then_some((from, to))
-}
 
 /// Live records, by rising sequence. Lends each until the next is asked for.
 #[derive(Debug)]
@@ -46,6 +30,7 @@ pub struct Reads<'l, 'w, S> {
     done: bool,
 }
 
+#[twin(AFIT)]
 impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     pub(crate) fn new(log: &'l mut Log<'w, S>, table: Option<u64>, range: impl RangeBounds<u64>) -> Self {
         let bounds = sequences(&range);
@@ -64,12 +49,12 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     }
 
     /// The next record. After an error, which names where it is, the reading goes on behind the damaged segment.
-    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
-    pub fn next(&mut self) -> Option<Result<Record<'_>, Error<S::Error>>> {
-        match self.find() {
+    #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend")]
+    pub async fn next(&mut self) -> Option<Result<Record<'_>, Error<S::Error>>> {
+        match self.find().await {
             Ok(true) => {
                 let Log { engine, storage } = &mut *self.log;
-                Some(lend(&mut self.walk, storage, engine.buffer.whole()))
+                Some(lend(&mut self.walk, storage, engine.buffer.whole()).await)
             }
             Ok(false) => None,
             Err(error) => {
@@ -80,14 +65,14 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     }
 
     /// Walks on to the next record that is wanted; false where there is none.
-    fn find(&mut self) -> Result<bool, Error<S::Error>> {
+    async fn find(&mut self) -> Result<bool, Error<S::Error>> {
         loop {
-            if !self.walking && !self.open_next()? {
+            if !self.walking && !self.open_next().await? {
                 return Ok(false);
             }
             let Log { engine, storage } = &mut *self.log;
             let walk = &mut self.walk;
-            match walk.next(storage, engine.buffer.whole())? {
+            match walk.next(storage, engine.buffer.whole()).await? {
                 Event::Record => {
                     let record = walk.scan.record();
                     if record.sequence > self.to {
@@ -110,7 +95,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
 
     /// Begins the walk over the next segment that may hold what is wanted.
     #[inline(never)] // Once a segment.
-    fn open_next(&mut self) -> Result<bool, Error<S::Error>> {
+    async fn open_next(&mut self) -> Result<bool, Error<S::Error>> {
         while !self.done {
             let region = &self.log.engine.region;
             let mut listed = region.listed().filter(|segment| segment.id >= self.segment);
@@ -148,7 +133,8 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 &mut |footer: &Footer<'_>| {
                     may_hold = wanted.is_none_or(|table| !footer.is_complete() || footer.table(table).is_some());
                 },
-            )?;
+            )
+            .await?;
             self.walking = may_hold;
             if may_hold {
                 return Ok(true);
@@ -159,7 +145,8 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
 }
 
 /// The record that a walk met last.
-fn lend<'a, S: Storage>(
+#[twin(AFIT)]
+async fn lend<'a, S: Storage>(
     walk: &mut Walk,
     storage: &'a mut S,
     buffer: &'a mut [u8],
@@ -168,20 +155,21 @@ fn lend<'a, S: Storage>(
     Ok(Record {
         table: record.table,
         sequence: record.sequence,
-        value: walk.value(storage, buffer, record.value, record.value_len)?,
+        value: walk.value(storage, buffer, record.value, record.value_len).await?,
         timestamp: record.timestamp,
         index: record.index,
         epoch: record.epoch,
     })
 }
 
+#[twin(AFIT)]
 impl<S: Storage> Log<'_, S> {
     /// The record at a position that [`Log::append`] or another open of this log gave.
     ///
     /// # Errors
     /// [`Error::NoRecord`] where it was deleted or reclaimed, or the position is of another log;
     /// [`Error::Corrupt`] where its bytes are damaged; [`Error::BufferTooSmall`]; [`Error::Storage`].
-    pub fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
+    pub async fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
         let Self { engine, storage } = self;
         let (region, buffer) = (&engine.region, engine.buffer.whole());
         let (id, offset) = (position.segment(), position.offset);
@@ -192,7 +180,7 @@ impl<S: Storage> Log<'_, S> {
         } else {
             let segment = region.listed().find(|segment| segment.id == id.0);
             let segment = segment.ok_or(Error::NoRecord)?;
-            examine::begin(&mut walk, storage, buffer, region, segment, &mut |_| {})?;
+            examine::begin(&mut walk, storage, buffer, region, segment, &mut |_| {}).await?;
             segment.first_sequence
         };
         let scan = &mut walk.scan;
@@ -205,14 +193,15 @@ impl<S: Storage> Log<'_, S> {
         let header = media::with_bytes(storage, buffer, (id, offset), (header_len, header_len), |bytes| {
             let header = Header::decode(bytes.first_chunk()?, scan.binding(), offset, scan.base()).ok()?;
             (header.kind == Kind::Batch && position.matches(bytes)).then_some(header)
-        })?;
+        })
+        .await?;
         if !scan.start_at(offset, &header.ok_or(Error::NoRecord)?, first_sequence) {
             return Err(corrupt(id, offset, Reason::Sequence));
         }
         let mut frames = 0;
         let mut left = position.record;
         loop {
-            match walk.next(storage, buffer)? {
+            match walk.next(storage, buffer).await? {
                 Event::Frame { .. } if frames > 0 => return Err(Error::NoRecord),
                 Event::Frame { .. } => frames += 1,
                 Event::Record if left == 0 => break,
@@ -226,6 +215,6 @@ impl<S: Storage> Log<'_, S> {
         if voids::covers(region.voids.as_slice(), record.table, record.sequence) {
             return Err(Error::NoRecord);
         }
-        lend(&mut walk, storage, buffer)
+        lend(&mut walk, storage, buffer).await
     }
 }

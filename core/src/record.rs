@@ -12,6 +12,8 @@
 //! width, because `to` is clamped to the last given sequence only when the batch gets its own; a void whose
 //! `from` lies behind its `to` deletes nothing.
 
+use core::ops::{Bound, RangeBounds};
+
 use crate::mutation::{self, Mutation};
 use crate::wire;
 
@@ -385,4 +387,20 @@ impl<'a> Iterator for Entries<'a> {
         }
         Some(entry)
     }
+}
+
+/// The first and the last sequence that a range holds; `None` where it holds none.
+#[must_use]
+pub fn sequences(range: &impl RangeBounds<u64>) -> Option<(u64, u64)> {
+    let from = match range.start_bound() {
+        Bound::Included(&from) => from,
+        Bound::Excluded(&before) => before.checked_add(1)?,
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(&to) => to,
+        Bound::Excluded(&behind) => behind.checked_sub(1)?,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from <= to).then_some((from, to))
 }

@@ -11,6 +11,7 @@ use core::cell::Cell;
 use crate::checksum::Checksum;
 use crate::error::Error;
 use crate::facts::{Footer, MANIFEST_HEAD_LEN, MANIFEST_ITEM_LEN, ManifestHead, decode_retained};
+use crate::fault::{Fault, Found, StorageError};
 use crate::frame::{self, Binding, Header, HeaderError, Kind};
 use crate::geometry::SegmentId;
 use crate::record::{Entries, Entry, Record, Void};
@@ -18,7 +19,7 @@ use crate::report::Reason;
 use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::Layout;
-use crate::storage::{Fault, Found, Storage, StorageError};
+use crate::storage::Storage;
 
 /// Something that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,9 +53,12 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every `crate::..` path in code, as modules that the table knows.
-fn imports(text: &str, layers: &BTreeMap<String, u32>) -> Vec<String> {
+/// Every `crate::..` and `super::..` path in code, as modules that the table knows.
+fn imports(module: &str, text: &str, layers: &BTreeMap<String, u32>) -> Vec<String> {
     let code = text.split("#[cfg(test)]").next().unwrap();
+    // What the blocking driver and the awaiting one have in common is written with `super`.
+    let parent = module.rsplit_once("::").map(|(parent, _)| format!("{parent}::"));
+    let code = code.replace("super::", &format!("crate::{}", parent.unwrap_or_default()));
     let mut found = Vec::new();
     for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
         for path in line.split("crate::").skip(1) {
@@ -98,7 +101,7 @@ fn violations(files: &[(String, String)], layers: &BTreeMap<String, u32>) -> Vec
         for hidden in hidden_imports(text) {
             violations.push(format!("{module} hides what it imports: {hidden}"));
         }
-        for import in imports(text, layers) {
+        for import in imports(module, text, layers) {
             if layers[&import] > *layer && !ALLOWED.contains(&(name, &import)) {
                 violations.push(format!(
                     "{module} (layer {layer}) uses {import} (layer {})",
@@ -136,6 +139,8 @@ fn an_upward_import_is_seen() {
         "use crate::{log, region};\nuse crate::Log;".to_owned(),
     );
     assert_eq!(violations(&[hidden], &layers()).len(), 2);
+    let beside = ("wire".to_owned(), "use super::log::Log;".to_owned());
+    assert_eq!(violations(&[beside], &layers()).len(), 1);
     let stranger = ("stranger".to_owned(), String::new());
     assert_eq!(violations(&[stranger], &layers()).len(), 1);
 }

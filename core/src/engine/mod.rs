@@ -5,6 +5,7 @@ pub(crate) mod draft;
 
 use crate::capacity::{Buffer, Capacity};
 use crate::error::{Error, PoisonCause, Refusal};
+use crate::fault::{Fault, StorageError};
 use crate::geometry::{Geometry, Mark, SegmentId};
 use crate::recover::{Mode, Options, Recovery};
 use crate::region::Region;
@@ -12,7 +13,6 @@ use crate::region::build::Control;
 use crate::region::plan::{Goal, Step};
 use crate::report::{Report, Tail};
 use crate::segment::header;
-use crate::storage::{Fault, StorageError};
 use crate::trace::trace;
 
 /// What may be done.

@@ -1,11 +1,17 @@
 //! What a device must be able to do.
 
+use super::twin;
+use crate::fault::StorageError;
 use crate::flat::DeviceGeometry;
-use crate::storage::StorageError;
 
 /// A row of bytes that can be read, programmed and, mostly, erased. Offsets are in bytes from its start.
 ///
 /// No method has a default, so that a decorator that forgets one does not compile.
+#[twin(AFIT)]
+#[allow(
+    async_fn_in_trait,
+    reason = "an executor of one core asks for no Send, and callers name their device"
+)]
 pub trait Device {
     /// The device's own error. [`Fault::Unreadable`](crate::Fault::Unreadable) is an ECC fault of bytes that an
     /// interrupted program may have torn: they are then taken for bytes that do not verify, not for a dead device.
@@ -22,7 +28,7 @@ pub trait Device {
     ///
     /// # Errors
     /// The contents of `buf` mean nothing.
-    fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error>;
+    async fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error>;
 
     /// Programs whole write units. On a device with erase, each of them once after its block was erased, unless the
     /// device may forget: it then takes the same bytes a second time.
@@ -32,7 +38,7 @@ pub trait Device {
     ///
     /// # Errors
     /// The units are in doubt.
-    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error>;
+    async fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error>;
 
     /// Erases whole erase blocks. Never called on a device without erase.
     ///
@@ -40,11 +46,11 @@ pub trait Device {
     ///
     /// # Errors
     /// The blocks are in doubt.
-    fn erase(&mut self, offset: u32, len: u32) -> Result<(), Self::Error>;
+    async fn erase(&mut self, offset: u32, len: u32) -> Result<(), Self::Error>;
 
     /// On return, everything programmed and erased survives power loss.
     ///
     /// # Errors
     /// Nothing since the last sync is known durable.
-    fn sync(&mut self) -> Result<(), Self::Error>;
+    async fn sync(&mut self) -> Result<(), Self::Error>;
 }

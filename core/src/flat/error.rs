@@ -2,9 +2,9 @@
 
 use core::fmt;
 
+use crate::fault::{Fault, StorageError};
 use crate::flat::FlatGeometryError;
 use crate::geometry::{Geometry, SegmentId};
-use crate::storage::{Fault, StorageError};
 
 /// Why a call failed. What is neither of the device nor `Full` is a mistake of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

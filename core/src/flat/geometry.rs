@@ -230,16 +230,16 @@ impl FlatGeometry {
         self.slot_count
     }
 
-    pub(super) const fn has_erase(&self) -> bool {
+    pub(crate) const fn has_erase(&self) -> bool {
         self.has_erase
     }
 
     /// Bytes that the second copy of a header takes.
-    pub(super) const fn copy_len(&self) -> u32 {
+    pub(crate) const fn copy_len(&self) -> u32 {
         self.slot_len - self.segment.segment_len()
     }
 
-    pub(super) const fn frames_start(&self) -> u32 {
+    pub(crate) const fn frames_start(&self) -> u32 {
         Layout::new(self.segment).frames_start()
     }
 }

@@ -4,8 +4,8 @@ use core::fmt;
 
 use embedded_io::{ErrorType, Read, ReadExactError, Seek, SeekFrom, Write};
 
+use crate::fault::{Fault, StorageError};
 use crate::flat::{Device, DeviceGeometry};
-use crate::storage::{Fault, StorageError};
 
 /// Bytes behind [`Read`], [`Write`] and [`Seek`], which say nothing about power loss: a hook does.
 pub struct IoDevice<T, F> {

@@ -1,11 +1,10 @@
-//! Devices of the `embedded-storage` traits, whose errors are made into ones that the log can sort.
+//! Devices behind the `embedded-storage` traits.
 
 use core::fmt;
 
-use embedded_storage::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind};
-
-use crate::flat::{Device, DeviceGeometry};
-use crate::storage::{Fault, StorageError};
+use super::embedded::nor_flash::NorFlash;
+use super::{Device, embedded, twin};
+use crate::flat::{ByteError, DeviceGeometry, NorError};
 
 /// NOR flash behind [`NorFlash`].
 #[derive(Debug)]
@@ -19,6 +18,7 @@ pub struct NorDevice<F: NorFlash> {
 /// The longest read unit: what is read and thrown away stands on the stack.
 const MAX_READ_SIZE: usize = 32;
 
+#[twin(AFIT)]
 impl<F: NorFlash> NorDevice<F> {
     /// The whole flash. A part of it is a driver's `Partition`.
     pub const fn new(flash: F) -> Self {
@@ -74,12 +74,13 @@ impl<F: NorFlash> NorDevice<F> {
         NorError { error, unreadable }
     }
 
-    fn read_aligned(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), NorError<F::Error>> {
-        let read = self.flash.read(offset, buf);
+    async fn read_aligned(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), NorError<F::Error>> {
+        let read = self.flash.read(offset, buf).await;
         read.map_err(|error| self.failed(error))
     }
 }
 
+#[twin(AFIT)]
 impl<F: NorFlash> Device for NorDevice<F>
 where
     F::Error: 'static,
@@ -97,7 +98,7 @@ where
         false
     }
 
-    fn read(&mut self, mut offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
+    async fn read(&mut self, mut offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
         let unit = F::READ_SIZE;
         let mut rest = buf;
         while !rest.is_empty() {
@@ -112,11 +113,11 @@ where
                 break;
             };
             if whole > 0 {
-                self.read_aligned(offset, head)?;
+                self.read_aligned(offset, head).await?;
             } else {
                 let mut held = [0; MAX_READ_SIZE];
                 let held = held.get_mut(..unit).unwrap_or_default();
-                self.read_aligned(offset - skipped as u32, held)?;
+                self.read_aligned(offset - skipped as u32, held).await?;
                 if let Some(wanted) = held.get(skipped..skipped + taken) {
                     head.copy_from_slice(wanted);
                 }
@@ -127,73 +128,31 @@ where
         Ok(())
     }
 
-    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
-        let written = self.flash.write(offset, bytes);
+    async fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        let written = self.flash.write(offset, bytes).await;
         written.map_err(|error| self.failed(error))
     }
 
-    fn erase(&mut self, offset: u32, len: u32) -> Result<(), Self::Error> {
-        let erased = self.flash.erase(offset, offset + len);
+    async fn erase(&mut self, offset: u32, len: u32) -> Result<(), Self::Error> {
+        let erased = self.flash.erase(offset, offset + len).await;
         erased.map_err(|error| self.failed(error))
     }
 
-    fn sync(&mut self) -> Result<(), Self::Error> {
+    async fn sync(&mut self) -> Result<(), Self::Error> {
         // A flash driver returns when the flash is done.
         Ok(())
     }
 }
 
-/// The error of a flash driver, of its own type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct NorError<E> {
-    /// What the driver says.
-    pub error: E,
-    /// The ECC of these bytes failed.
-    pub unreadable: bool,
-}
-
-impl<E: NorFlashError> fmt::Display for NorError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.error.kind() {
-            _ if self.unreadable => "flash is unreadable here",
-            NorFlashErrorKind::NotAligned => "flash driver was given something unaligned",
-            NorFlashErrorKind::OutOfBounds => "flash driver was asked for something out of bounds",
-            _ => "flash driver failed",
-        })
-    }
-}
-
-impl<E: NorFlashError> core::error::Error for NorError<E> {}
-
-impl<E: NorFlashError> embedded_io::Error for NorError<E> {
-    fn kind(&self) -> embedded_io::ErrorKind {
-        match self.error.kind() {
-            NorFlashErrorKind::NotAligned | NorFlashErrorKind::OutOfBounds => embedded_io::ErrorKind::InvalidInput,
-            _ if self.unreadable => embedded_io::ErrorKind::InvalidData,
-            _ => embedded_io::ErrorKind::Other,
-        }
-    }
-}
-
-impl<E: NorFlashError> StorageError for NorError<E> {
-    fn fault(&self) -> Fault {
-        if self.unreadable {
-            Fault::Unreadable
-        } else {
-            Fault::Device
-        }
-    }
-}
-
-/// EEPROM or FRAM behind [`embedded_storage::Storage`], whose writes return when they are durable.
+/// EEPROM or FRAM behind [`embedded::Storage`], whose writes return when they are durable.
 #[derive(Debug)]
 pub struct ByteDevice<S> {
     storage: S,
     geometry: DeviceGeometry,
 }
 
-impl<S: embedded_storage::Storage> ByteDevice<S> {
+#[twin(AFIT)]
+impl<S: embedded::Storage> ByteDevice<S> {
     /// The whole storage. Set [`DeviceGeometry::with_sync_unit`] on what [`ByteDevice::with_geometry`] is given where
     /// an interrupted write may harm bytes beside those it writes, as within the page of some EEPROMs.
     pub fn new(storage: S) -> Self {
@@ -217,7 +176,8 @@ impl<S: embedded_storage::Storage> ByteDevice<S> {
     }
 }
 
-impl<S: embedded_storage::Storage> Device for ByteDevice<S>
+#[twin(AFIT)]
+impl<S: embedded::Storage> Device for ByteDevice<S>
 where
     S::Error: fmt::Debug + 'static,
 {
@@ -231,47 +191,25 @@ where
         false
     }
 
-    fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
-        self.storage.read(offset, buf).map_err(|error| ByteError { error })
+    async fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
+        self.storage
+            .read(offset, buf)
+            .await
+            .map_err(|error| ByteError { error })
     }
 
-    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
-        self.storage.write(offset, bytes).map_err(|error| ByteError { error })
+    async fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.storage
+            .write(offset, bytes)
+            .await
+            .map_err(|error| ByteError { error })
     }
 
-    fn erase(&mut self, _offset: u32, _len: u32) -> Result<(), Self::Error> {
+    async fn erase(&mut self, _offset: u32, _len: u32) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), Self::Error> {
+    async fn sync(&mut self) -> Result<(), Self::Error> {
         Ok(())
-    }
-}
-
-/// The error of a storage driver, of its own type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct ByteError<E> {
-    /// What the driver says.
-    pub error: E,
-}
-
-impl<E> fmt::Display for ByteError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("storage driver failed")
-    }
-}
-
-impl<E: fmt::Debug> core::error::Error for ByteError<E> {}
-
-impl<E: fmt::Debug> embedded_io::Error for ByteError<E> {
-    fn kind(&self) -> embedded_io::ErrorKind {
-        embedded_io::ErrorKind::Other
-    }
-}
-
-impl<E: fmt::Debug> StorageError for ByteError<E> {
-    fn fault(&self) -> Fault {
-        Fault::Device
     }
 }

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
+use crate::fault::{Fault, StorageError};
 use crate::flat::{Device, DeviceGeometry};
-use crate::storage::{Fault, StorageError};
 
 /// Bytes in memory.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use crate::geometry::SegmentId;
 /// What is known of one slot: 16 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    pub(super) state: State,
+    pub(crate) state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Reads as blank where its headers stand. The rest may be left from an erase that was interrupted.
     Free,
     /// Wiped since the storage was opened.
@@ -23,7 +23,7 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) const fn segment(self) -> Option<SegmentId> {
+    pub(crate) const fn segment(self) -> Option<SegmentId> {
         match self {
             Self::First(id) | Self::Second(id) => Some(id),
             Self::Free | Self::Erased | Self::Unreadable => None,
@@ -69,8 +69,8 @@ impl<const SLOTS: usize, const GATHER: usize> Default for FlatRoom<SLOTS, GATHER
 /// Room for one storage: lent by a [`FlatRoom`], or on the heap.
 #[derive(Debug)]
 pub struct FlatCapacity<'r> {
-    pub(super) slots: Held<'r, Slot>,
-    pub(super) gather: Held<'r, u8>,
+    pub(crate) slots: Held<'r, Slot>,
+    pub(crate) gather: Held<'r, u8>,
 }
 
 #[cfg(feature = "alloc")]
@@ -87,7 +87,7 @@ impl FlatCapacity<'static> {
 
 /// A row that is lent or owned.
 #[derive(Debug)]
-pub(super) enum Held<'r, T> {
+pub(crate) enum Held<'r, T> {
     Lent(&'r mut [T]),
     #[cfg(feature = "alloc")]
     Owned(alloc::vec::Vec<T>),
@@ -95,7 +95,7 @@ pub(super) enum Held<'r, T> {
 
 impl<T> Held<'_, T> {
     /// The same row, without what stands behind `len`; `None` where it is shorter.
-    pub(super) fn first(self, len: usize) -> Option<Self> {
+    pub(crate) fn first(self, len: usize) -> Option<Self> {
         match self {
             Self::Lent(row) => row.get_mut(..len).map(Self::Lent),
             #[cfg(feature = "alloc")]

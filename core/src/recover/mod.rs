@@ -9,6 +9,7 @@ use core::ops::ControlFlow;
 use crate::checksum::Checksum;
 use crate::error::{Error, Refusal};
 use crate::facts::{MANIFEST_HEAD_LEN, Retained, State};
+use crate::fault::Found;
 use crate::frame;
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
@@ -18,7 +19,6 @@ use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::align_up;
-use crate::storage::Found;
 
 /// What a host gives beside storage and room.
 #[derive(Clone, Copy, Debug)]
