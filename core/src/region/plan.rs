@@ -416,11 +416,12 @@ impl Region<'_> {
         self.spares[1].as_ref().is_some_and(|spare| spare.id() == id)
     }
 
-    /// Goes on in the spare once everything in the active segment is durable.
+    /// Goes on in the spare once everything in the active segment is durable. What its manifest omits is removed by then: a
+    /// log that is never synced otherwise would keep all that it gave up.
     pub(super) fn open_successor(&self) -> Result<Step, Refusal> {
-        if let Some(step) = self.sync_step()
-            && self.session != Session::Successor
+        if self.session != Session::Successor
             && !mutation::is(Mutation::ManifestBeforeSync)
+            && let Some(step) = self.sync_step().or_else(|| self.remove_step())
         {
             return Ok(step);
         }

@@ -1,7 +1,9 @@
 //! What a log may still do when its facts (listed segments and deleted ranges) fill a manifest, or its room for them.
 
+use std::ops::ControlFlow;
+
 use walstone_core::ram::RamStorage;
-use walstone_core::{Batch, Capacity, Error, Geometry, Log, Options, SegmentId, Workspace};
+use walstone_core::{Batch, Capacity, Error, Geometry, Log, Options, SegmentId, Storage, Workspace};
 
 type RamLog = Log<'static, RamStorage>;
 
@@ -100,4 +102,25 @@ fn a_batch_that_deletes_nothing_needs_no_range() {
     batch.truncate_from(1, 5);
     assert_eq!(log.append_batch(&batch).map(drop), Err(Error::TooManyVoids { max: 1 }));
     assert_eq!(log.last_sequence(), 4);
+}
+
+/// Without a sync of the caller's, what manifests omitted was removed by none: on files for ever, and where the list of
+/// segments is lent the log ended with it, though all of it was dead.
+#[test]
+fn a_log_that_is_never_synced_gives_dead_segments_back() {
+    let mut room = Workspace::<6, 4, 4, 1024>::new();
+    let storage = RamStorage::new(Geometry::new(4096).unwrap());
+    let mut log = Log::create(storage, room.lend(), Options::new(7, 42)).unwrap();
+    for _ in 0..200 {
+        let at = log.append(1, &[7; 900]).unwrap();
+        log.delete_up_to(1, at.last).unwrap();
+    }
+    assert!(log.written_mark().segment.0 > 40);
+    let mut found = 0;
+    let visit = &mut |_| {
+        found += 1;
+        ControlFlow::Continue(())
+    };
+    log.storage_mut().segments(visit).unwrap();
+    assert!(found <= 6, "{found} segments");
 }

@@ -303,6 +303,24 @@ fn readers_beside_a_deleting_writer_see_a_run_without_holes() {
     });
 }
 
+/// Segments that a manifest omits were removed by syncs of the user's alone: a log of written appends kept all of its
+/// files, a million and more.
+#[test]
+fn a_log_that_is_never_synced_gives_dead_segments_back() {
+    check(|root, options| {
+        let wal = root.open_with(options().durability(Durability::Written)).unwrap();
+        let region = wal.create_region(7).unwrap();
+        let rotations = 40;
+        let segment_len = u64::from(region.report().geometry.segment_len());
+        for sequence in 1..=rotations * segment_len / 500 {
+            region.append(1, &value(sequence, 500)).unwrap();
+            region.delete_up_to(1, sequence).unwrap();
+        }
+        let left = root.segments(7);
+        assert!(left.len() <= 6 && left[0] > 20, "{left:?}");
+    });
+}
+
 #[test]
 fn what_was_synced_is_known_to_be() {
     if !crate::OBSERVED {
