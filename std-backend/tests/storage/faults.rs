@@ -358,3 +358,29 @@ fn a_sync_that_fails_during_a_claim_leaves_nothing_claimed() {
         "{refused}"
     );
 }
+
+/// Two handles claim the same space: the slower one would write zeros over what was stored on the word of the faster one,
+/// or say less to be claimed than there is.
+#[test]
+fn a_claim_waits_for_the_one_that_fills_the_same_space() {
+    let gate = Arc::new(Gate::new(|call| matches!(call, Call::Write { .. })));
+    let bench = Bench::with(Seam::observed(gate.clone()), 4);
+    let mut storage = bench.open();
+    let (mut far, mut near) = (storage.clone(), storage.clone());
+    storage.claim(SegmentId(1), 64).unwrap();
+    std::thread::scope(|scope| {
+        gate.during(
+            || far.claim_ahead(mark(1, 60_000), 0).unwrap(),
+            || {
+                scope.spawn(|| {
+                    near.claim_ahead(mark(1, 20_000), 0).unwrap();
+                    storage.write(SegmentId(1), 19_000, &[b"stored"]).unwrap();
+                });
+                // One that did not wait is done by then.
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            },
+        );
+    });
+    assert_eq!(read(&mut storage, 1, 19_000, 7), b"stored\0");
+    storage.write(SegmentId(1), 59_000, &[b"claimed"]).unwrap();
+}

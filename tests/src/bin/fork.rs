@@ -101,6 +101,9 @@ fn main() -> ExitCode {
         let ended = fork(|| child(copies, &batch));
         hold.armed.store(false, Ordering::Release);
         assert!(ended, "a child hangs or fails beside held locks");
+        // The lock is shared with the child, which could give it back for both.
+        let refused = Wal::open(&path, options());
+        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
     });
 
     // Those that are held for a moment are met by chance.

@@ -1,6 +1,6 @@
 //! Ends of a log: what closing writes, and what it does not.
 
-use walstone::{Batch, Durability, Error, Tail};
+use walstone::{Batch, Durability, Error, PoisonCause, Region, Tail};
 
 use crate::root::{Root, rows, scan, value};
 
@@ -101,7 +101,8 @@ fn handles_answer_closed_and_views_stay() {
 fn a_close_beside_appenders_loses_no_acknowledged_record() {
     for round in 0..40u64 {
         let root = Root::new();
-        let wal = root.open();
+        // Room for whatever three threads append meanwhile where a sync costs nothing.
+        let wal = root.open_with(root.options().segment_len(1 << 20)).unwrap();
         let region = wal.create_region(7).unwrap();
         let acknowledged = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..3u64)
@@ -138,7 +139,7 @@ fn a_close_beside_appenders_loses_no_acknowledged_record() {
 fn a_close_beside_written_appends_loses_no_acknowledged_record() {
     for round in 0..40u64 {
         let root = Root::new();
-        let wal = root.open_with(root.options().segment_len(64 << 10)).unwrap();
+        let wal = root.open_with(root.options().segment_len(1 << 20)).unwrap();
         let region = wal.create_region(7).unwrap();
         let acknowledged = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..3u64)
@@ -169,6 +170,20 @@ fn a_close_beside_written_appends_loses_no_acknowledged_record() {
     }
 }
 
+/// Appends until a segment is made ahead, and holds that; the last sequence.
+fn hold_making_ahead(root: &Root, region: &Region) -> u64 {
+    region.append_with(1, &value(1, 300), Durability::Written).unwrap();
+    root.watch.wait_quiet();
+    root.watch.hold_syncs("/tmp_");
+    // More than half of a segment, and less than one.
+    for sequence in 2..=8 {
+        let at = region.append_with(1, &value(sequence, 300), Durability::Written);
+        assert_eq!(at.unwrap().last, sequence);
+    }
+    root.watch.wait_held(1);
+    8
+}
+
 /// A segment that was being made for a region while it was closed and opened again took the place of one that the
 /// new opening had made under the same id, records included.
 #[test]
@@ -179,16 +194,7 @@ fn a_close_waits_for_the_segment_that_is_being_made() {
     let root = Root::new();
     let wal = root.open();
     let region = wal.create_region(7).unwrap();
-    region.append_with(1, &value(1, 300), Durability::Written).unwrap();
-    root.watch.wait_quiet();
-    root.watch.hold_syncs("/tmp_");
-    let mut last = 1;
-    while !root.watch.is_holding() {
-        last += 1;
-        assert!(last < 9, "nothing is made ahead");
-        region.append_with(1, &value(last, 300), Durability::Written).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let last = hold_making_ahead(&root, &region);
     std::thread::scope(|scope| {
         let close = scope.spawn(|| wal.close_region(7));
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -201,4 +207,57 @@ fn a_close_waits_for_the_segment_that_is_being_made() {
         assert_eq!(region.append(1, &value(sequence, 300)).unwrap().last, sequence);
     }
     assert!(scan(&region).iter().map(|row| row.1).eq(1..=60));
+}
+
+/// A sync that was under way when the region was poisoned met the files of the next opening.
+#[test]
+fn a_close_waits_for_the_sync_that_is_under_way() {
+    if !crate::OBSERVED {
+        return;
+    }
+    let root = Root::new();
+    let wal = root.open();
+    let region = wal.create_region(7).unwrap();
+    region.append_with(1, b"a", Durability::Written).unwrap();
+    root.watch.wait_quiet();
+    root.watch.hold_syncs("/7/seg_");
+    std::thread::scope(|scope| {
+        let sync = scope.spawn(|| region.sync());
+        root.watch.wait_held(1);
+        root.watch.fail_stores();
+        region.append_with(1, b"b", Durability::Written).unwrap_err();
+        assert_eq!(region.poisoned(), Some(PoisonCause::Write));
+        root.watch.fail_nothing();
+        let close = scope.spawn(|| wal.close_region(7));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!close.is_finished());
+        root.watch.release();
+        close.join().unwrap().unwrap_err();
+        sync.join().unwrap().unwrap();
+    });
+    assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
+}
+
+/// The background thread, which would tell, may be busy elsewhere, and has nothing to do any more once the log is closed.
+#[test]
+fn a_failed_close_tells_who_asked_to_be_called() {
+    if !crate::OBSERVED {
+        return;
+    }
+    let root = Root::new();
+    let wal = root.open();
+    let (region, busy) = (wal.create_region(7).unwrap(), wal.create_region(8).unwrap());
+    region.append(1, b"durable").unwrap();
+    hold_making_ahead(&root, &busy);
+    let mut batch = Batch::new();
+    batch.push(1, b"doomed");
+    let (tell, told) = std::sync::mpsc::channel();
+    let ticket = region.submit(&batch, Durability::Durable).unwrap();
+    ticket.on_complete(move |outcome| tell.send(outcome).unwrap());
+    root.watch.fail_syncs("/7/seg_");
+    let closed = wal.close_region(7);
+    assert!(matches!(closed, Err(Error::Storage(_))), "{closed:?}");
+    let told = told.try_recv();
+    assert!(matches!(told, Ok(Err(Error::Storage(_)))), "{told:?}");
+    root.watch.release();
 }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use walstone::{Batch, Durability, Error, PoisonCause, Region};
+use walstone::{Batch, Durability, Error, PoisonCause, Region, Tail};
 
 use crate::root::{Root, rows, scan, value};
 
@@ -196,4 +196,22 @@ fn a_failed_close_tells_who_waits_why() {
     let waited = ticket.wait();
     assert!(matches!(waited, Err(Error::Storage(_))), "{waited:?}");
     assert!(matches!(region.sync(), Err(Error::Closed)));
+}
+
+/// One region that cannot be closed keeps no other from it.
+#[test]
+fn a_log_tells_which_close_failed_and_closes_the_rest() {
+    let root = Root::new();
+    let wal = root.open();
+    for id in [7, 8, 9] {
+        let region = wal.create_region(id).unwrap();
+        region.append_with(1, b"written", Durability::Written).unwrap();
+    }
+    root.watch.fail_syncs("/8/seg_");
+    let closed = wal.close();
+    assert!(matches!(closed, Err(Error::Storage(_))), "{closed:?}");
+    root.watch.fail_nothing();
+    let wal = root.open();
+    let tails = [7, 8, 9].map(|id| wal.region(id).unwrap().report().tail);
+    assert_eq!(tails, [Tail::Closed, Tail::Clean, Tail::Closed]);
 }

@@ -89,6 +89,11 @@ fn what_views_kept_at_the_end_goes_at_the_next_open() {
     region.delete_up_to(1, 40).unwrap();
     region.reclaim().unwrap();
     wal.close().unwrap();
+    assert_eq!(
+        rows(&view).len(),
+        40,
+        "found behind the close, by what was remembered of it"
+    );
     drop(view);
     assert!(
         root.segments(7).contains(&oldest),

@@ -24,6 +24,7 @@ struct State {
     fails: Option<String>,
     /// Only the next one fails.
     fails_once: bool,
+    fails_stores: bool,
     holds: Option<String>,
     held: usize,
 }
@@ -60,8 +61,15 @@ impl Watch {
         state.fails_once = true;
     }
 
+    /// From now on stores fail.
+    pub(crate) fn fail_stores(&self) {
+        self.state.lock().unwrap().fails_stores = true;
+    }
+
     pub(crate) fn fail_nothing(&self) {
-        self.state.lock().unwrap().fails = None;
+        let mut state = self.state.lock().unwrap();
+        state.fails = None;
+        state.fails_stores = false;
     }
 
     /// From now on file syncs wait where the path contains `part`.
@@ -82,11 +90,6 @@ impl Watch {
             seen = self.state.lock().unwrap().changes.len();
             std::thread::sleep(Duration::from_millis(30));
         }
-    }
-
-    /// Whether a call is held.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.state.lock().unwrap().held > 0
     }
 
     /// Waits until so many calls are held.
@@ -149,6 +152,9 @@ impl Observer for Watch {
             | Call::MakeDir { .. }
             | Call::RemoveDir { .. } => state.changes.push(format!("{call:?}")),
             _ => {}
+        }
+        if state.fails_stores && matches!(call, Call::Store { .. }) {
+            return Err(io::Error::from_raw_os_error(5));
         }
         let Call::SyncFile { file } = call else {
             return Ok(Verdict::Proceed);
