@@ -26,13 +26,15 @@ const WRITE_BACK: u32 = 4 << 20;
 pub(crate) struct Ahead {
     /// Where the session began, in bytes of log.
     begun_at: u64,
+    /// What was written and not durable when this was last found short: so much is appended between two syncs.
+    unsynced: u32,
 }
 
 /// What the appender should not have to do itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
-    /// Claim space of a segment. `bulk`: much of it is used up between two syncs.
-    Claim { to: Mark, bulk: bool },
+    /// Claim space of a segment, of which so much is used up between two syncs.
+    Claim { to: Mark, unsynced: u32 },
     /// Start write-back of the active segment before this mark.
     WriteBack { to: Mark },
 }
@@ -41,6 +43,7 @@ impl Ahead {
     pub(crate) fn new(log: &Log<'static, Store>) -> Self {
         Self {
             begun_at: place(log, log.written_mark()),
+            unsynced: 0,
         }
     }
 
@@ -64,6 +67,11 @@ impl Ahead {
         })
     }
 
+    /// Takes in how much is appended between two syncs, as an append sees it that was not synced yet.
+    pub(crate) fn appended(&mut self, log: &Log<'static, Store>) {
+        self.unsynced = unsynced(log);
+    }
+
     /// The next thing to do. Space of the active segment comes first, then, past half full, of the one after it.
     fn task(self, log: &Log<'static, Store>, started: Mark) -> Option<Task> {
         let len = log.storage().geometry().segment_len();
@@ -73,12 +81,12 @@ impl Ahead {
         // A region that nobody appends to gets nothing ahead.
         let active = active.filter(|claimed| claimed.end > 0)?;
         let durable = log.durable_mark().end;
-        let bulk = tail.end.saturating_sub(durable) > WRITE_BACK;
+        let unsynced = self.unsynced.max(unsynced(log));
         let claim = |claimed: Mark, wanted: u32| {
             let end = claimed.end.saturating_add(STEP).min(wanted);
             Task::Claim {
                 to: Mark { end, ..claimed },
-                bulk,
+                unsynced,
             }
         };
         let behind = if started.segment == tail.segment {
@@ -98,6 +106,10 @@ impl Ahead {
         }
         (tail.end > len / 2 && spare.end < distance).then(|| claim(spare, distance))
     }
+}
+
+fn unsynced(log: &Log<'static, Store>) -> u32 {
+    log.written_mark().end.saturating_sub(log.durable_mark().end)
 }
 
 fn place(log: &Log<'static, Store>, mark: Mark) -> u64 {
@@ -143,9 +155,9 @@ impl Shared {
             drop(log);
             match task {
                 None => return false,
-                Some(Task::Claim { to, bulk }) => {
+                Some(Task::Claim { to, unsynced }) => {
                     // No room now is no failure: an append that needs it will say so.
-                    if files.claim_ahead(to, bulk).is_err() {
+                    if files.claim_ahead(to, unsynced).is_err() {
                         return false;
                     }
                     self.log().claimed_ahead(to);

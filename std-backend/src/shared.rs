@@ -210,6 +210,10 @@ impl Shared {
         self.publish(&mut log);
         let poisoned = log.poisoned();
         let wants = log.ahead.is_short(&log) || log.wants_spare();
+        if wants {
+            let Writer { ahead, log, .. } = &mut *log;
+            ahead.appended(log);
+        }
         drop(log);
         if wants {
             self.prepare_soon();
@@ -404,9 +408,7 @@ impl Shared {
             self.group.doom(error.clone());
         }
         drop(log);
-        if closed.is_ok() {
-            self.group.advance(progress);
-        }
+        self.group.advance(progress);
         self.group.fail(Error::Closed);
         closed
     }

@@ -45,6 +45,9 @@ fn further(to: Mark, geometry: Geometry) -> Mark {
     Mark { end, ..to }
 }
 
+/// Where more than this is appended between two syncs, blocks are reserved and not written ahead.
+const BULK: u32 = 4 << 20;
+
 /// Bytes that are gathered before they are written without being asked for.
 const BUFFER_LEN: usize = 1 << 20;
 
@@ -137,13 +140,13 @@ impl Files {
         }
     }
 
-    /// As [`Storage::claim`], and no more than was asked for.
-    pub(crate) fn claim_ahead(&mut self, to: Mark, bulk: bool) -> Result<(), FileError> {
+    /// As [`MapStorage::claim_ahead`].
+    pub(crate) fn claim_ahead(&mut self, to: Mark, unsynced: u32) -> Result<(), FileError> {
         match self.linux(Doing::Claim)? {
             Some((linux, map)) => linux
-                .claim_exactly(further(to, map.geometry()), bulk)
+                .claim_exactly(further(to, map.geometry()), unsynced > BULK)
                 .map_err(|error| file_error(&map.dir(), error)),
-            None => self.map.claim_ahead(to, bulk),
+            None => self.map.claim_ahead(to, unsynced),
         }
     }
 

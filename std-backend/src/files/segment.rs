@@ -8,7 +8,7 @@ use std::thread;
 
 use walstone_core::SegmentId;
 
-use super::claim::{Ahead, fill, is_full, rewrite, round_up};
+use super::claim::{Ahead, fill, is_full, piece_len, rewrite, round_up};
 use super::error::{Cause, Doing, FileError};
 use super::ground::{Ground, RegionDir};
 use super::names;
@@ -56,6 +56,8 @@ pub(crate) struct State {
     stored_end: u32,
     /// Bytes that the next claim goes ahead; 0 before the first.
     step: u32,
+    /// Bytes of one transfer of a claim.
+    piece_len: u32,
     /// Whether the file system tells holes from data.
     tells_holes: Option<bool>,
 }
@@ -88,6 +90,7 @@ impl SegmentFile {
                 changes: 0,
                 stored_end: known.lent,
                 step: 0,
+                piece_len: FILL_LEN,
                 tells_holes: None,
             }),
         }
@@ -285,12 +288,12 @@ impl SegmentFile {
         if end <= self.claimed.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.claim_with(ground, end, true, FILL_LEN)
+        self.claim_with(ground, end, None)
     }
 
-    /// As [`SegmentFile::claim`], and for none behind it; `bulk`: filled in longer pieces.
-    pub(crate) fn claim_ahead(self: &Arc<Self>, ground: &Ground, end: u32, bulk: bool) -> Result<(), FileError> {
-        self.claim_with(ground, end, false, if bulk { BULK_FILL_LEN } else { FILL_LEN })
+    /// As [`SegmentFile::claim`], and for none behind it. So many bytes are appended between two syncs.
+    pub(crate) fn claim_ahead(self: &Arc<Self>, ground: &Ground, end: u32, unsynced: u32) -> Result<(), FileError> {
+        self.claim_with(ground, end, Some(unsynced))
     }
 
     /// Waits while another handle fills: in short steps, the one asked for perhaps among them.
@@ -308,7 +311,7 @@ impl SegmentFile {
         Some(self.claiming.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn claim_with(self: &Arc<Self>, ground: &Ground, end: u32, further: bool, piece_len: u32) -> Result<(), FileError> {
+    fn claim_with(self: &Arc<Self>, ground: &Ground, end: u32, unsynced: Option<u32>) -> Result<(), FileError> {
         let end = self.check_end(Doing::Claim, u64::from(end))?;
         let Some(_claiming) = self.claiming(end) else {
             return Ok(());
@@ -316,21 +319,25 @@ impl SegmentFile {
         if end <= self.claimed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let (file, map, step, failed_syncs, from) = {
-            let state = self.opened(ground, Doing::Claim)?;
+        let (file, map, step, piece_len, failed_syncs, from) = {
+            let mut state = self.opened(ground, Doing::Claim)?;
+            if let Some(unsynced) = unsynced {
+                state.piece_len = piece_len(unsynced);
+            }
             let map = state.bytes.map().cloned();
             let from = self.claimed.load(Ordering::Relaxed);
             (
                 self.file(&state, Doing::Claim)?,
                 map,
                 state.step,
+                state.piece_len,
                 state.failed_syncs,
                 from,
             )
         };
         let tells_holes = self.tells_holes(ground, &file, Doing::Claim)?;
         let least = round_up(end).min(self.len);
-        let Ahead { end: ahead, step } = if further {
+        let Ahead { end: ahead, step } = if unsynced.is_none() {
             Ahead::decide(from, end, step, self.len)
         } else {
             Ahead { end: least, step }
@@ -509,6 +516,3 @@ impl State {
 
 /// Times that a claim looks again before it sleeps until another one has filled.
 const CLAIM_YIELDS: usize = 256;
-
-/// Bytes of one transfer where much is appended between two syncs: a quarter of the calls, and of the faults.
-const BULK_FILL_LEN: u32 = 16 << 10;

@@ -221,14 +221,15 @@ impl MapStorage {
         Ok((segment, &self.region.ground, right))
     }
 
-    /// As [`Storage::claim`], and no more than was asked for. `bulk`: much of the space will be used up between two
-    /// syncs, so that filling and syncing it fast counts for more than the bytes that one small sync moves.
+    /// As [`Storage::claim`], and no more than was asked for. `unsynced`: so many bytes are likely to be appended between
+    /// two syncs. The more, the longer the pieces in which space is filled: that costs less, but each page of a piece goes
+    /// to the device with the others.
     ///
     /// # Errors
     /// As [`Storage::claim`].
-    pub fn claim_ahead(&mut self, to: Mark, bulk: bool) -> Result<(), FileError> {
+    pub fn claim_ahead(&mut self, to: Mark, unsynced: u32) -> Result<(), FileError> {
         self.changing(Doing::Claim)?;
-        met(&mut self.current, &self.region, to.segment)?.claim_ahead(&self.region.ground, to.end, bulk)
+        met(&mut self.current, &self.region, to.segment)?.claim_ahead(&self.region.ground, to.end, unsynced)
     }
 
     /// Asks the system to start writing to the device what was stored before this mark. Promises nothing: a sync
