@@ -16,6 +16,8 @@ pub(super) struct Bytes {
     unit: u32,
     erased: Option<u8>,
     grain: u32,
+    /// Where everything behind is as in a new segment.
+    reached: u32,
 }
 
 impl Bytes {
@@ -38,6 +40,7 @@ impl Bytes {
             unit: geometry.write_unit(),
             erased: geometry.erased(),
             grain,
+            reached: 0,
         }
     }
 
@@ -68,6 +71,7 @@ impl Bytes {
     pub(super) fn change(&mut self, range: Range<u32>, change: impl FnOnce(&mut [u8])) {
         let from = range.start / self.grain * self.grain;
         let to = range.end.next_multiple_of(self.grain);
+        self.reached = self.reached.max(range.end);
         let (grains, range) = (from as usize..to as usize, range.start as usize..range.end as usize);
         self.digest ^= digest_of(&self.data[grains.clone()], from, self.grain);
         change(&mut self.data[range]);
@@ -112,13 +116,7 @@ impl Bytes {
         };
         let last = self.written.iter().rposition(|&word| word != 0);
         let units = last.map_or(0, |at| at as u32 * 64 + 64 - self.written[at].leading_zeros());
-        // In blocks first: most of a segment is erased.
-        let blocks = self.data.chunks_exact(64);
-        let blank = blocks
-            .rev()
-            .take_while(|block| block.iter().all(|&byte| byte == erased));
-        let end = self.data.len() - 64 * blank.count();
-        let dirty = self.data[..end].iter().rposition(|&byte| byte != erased);
+        let dirty = self.data[..self.reached as usize].iter().rposition(|&byte| byte != erased);
         (units * self.unit).max(dirty.map_or(0, |at| at as u32 + 1))
     }
 

@@ -142,23 +142,27 @@ impl Medium {
         before.syncs_to_failure = None;
         before.moments = None;
         let cut = before.cut.take();
+        let cut = match cut {
+            None | Some(Cut::Write(..)) => return vec![(Outcome::Before, before)],
+            Some(cut) => cut,
+        };
         let mut outcomes = vec![(Outcome::Before, before.clone())];
         let mut after = before.clone();
         match cut {
-            None | Some(Cut::Write(..)) => return outcomes,
-            Some(Cut::Create(id, segment)) => {
+            Cut::Write(..) => {}
+            Cut::Create(id, segment) => {
                 before.leave_unreadable(u64::from(segment.claimed));
                 after.insert(id, segment);
                 outcomes.push((Outcome::Unreadable, before));
             }
-            Some(Cut::Remove(id)) => {
+            Cut::Remove(id) => {
                 if let Ok(segment) = before.take(id) {
                     before.leave_unreadable(u64::from(segment.claimed));
                 }
                 let _ = after.take(id);
                 outcomes.push((Outcome::Unreadable, before));
             }
-            Some(Cut::Release(slot)) => {
+            Cut::Release(slot) => {
                 after.unreadable.remove(&slot);
             }
         }

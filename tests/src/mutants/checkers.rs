@@ -96,11 +96,11 @@ impl Checker {
         Self::Faults,
     ];
 
-    /// So many states are visited where nothing was put in: at least twice what any fault in the table needs.
+    /// So many states the short form visits where nothing was put in: at least twice what any fault in the table needs.
     #[must_use]
     pub const fn quiet_states(self) -> u64 {
         match self {
-            Self::Histories => 20_000,
+            Self::Histories => 100_000,
             _ => 200_000,
         }
     }

@@ -1,5 +1,6 @@
 //! Every short word on every medium, cut at every moment; then some longer words, and long random histories.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use walstone_tests::crash::explore::{Explorer, Failure, full_limits, telling_limits};
@@ -76,31 +77,34 @@ const SHORT: &[Phase] = &[
     prepared(ALL, 1, 0),
 ];
 
+/// What says most of a run that ends early stands first.
 const LONG: &[Phase] = &[
     named(MAIN, 1, 1),
     named(MAIN, 2, 1),
     named(MAIN, 3, 1),
+    named(MAIN, 4, 1),
     named(OTHERS, 1, 1),
     named(OTHERS, 2, 0),
     named(OTHERS, 3, 0),
     prepared(ALL, 1, 1),
     prepared(ALL, 2, 0),
     named(MAIN, 5, 0),
-    named(MAIN, 4, 1),
 ];
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let (mut pairs, mut seed, mut until, mut phases) = (100_000_000, 1, None, LONG);
+    let (mut pairs, mut most, mut seed, mut until, mut phases) = (100_000_000, usize::MAX, 1, None, LONG);
     while let Some(name) = arguments.next() {
         match name.as_str() {
             "--ci" => (phases, pairs) = (SHORT, 1_000_000),
             "--pairs" => pairs = arguments.value(&name)?,
+            "--most" => most = arguments.value(&name)?,
             "--seed" => seed = arguments.value(&name)?,
             "--seconds" => until = Some(arguments.end(&name)?),
             _ => return Err(format!("exhaustive has no option {name}")),
         }
     }
     let mut sum = Sum::new(seed, until);
+    sum.most = most;
     let outcome = sum.explore(phases, pairs, seed);
     Ok(sum.up(outcome))
 }
@@ -110,6 +114,8 @@ pub(crate) struct Sum {
     explorer: Explorer,
     start: Instant,
     until: Option<Instant>,
+    /// No further than so many pairs.
+    most: usize,
     complete: bool,
 }
 
@@ -123,6 +129,7 @@ impl Sum {
             explorer: Explorer::new(limits, 0),
             start: Instant::now(),
             until,
+            most: usize::MAX,
             complete: true,
         }
     }
@@ -160,7 +167,7 @@ impl Sum {
             self.explorer.pairs() + left / 2,
             |explorer, (setup, word)| explorer.word(&setup, &[], &word),
         )?;
-        self.random(seed.., &SETUPS, pairs)?;
+        self.random(seed..seed + 1_000_000, &SETUPS, pairs)?;
         // Neither was meant to be.
         self.complete = complete;
         Ok(())
@@ -184,7 +191,7 @@ impl Sum {
         self.explorer.depth = cuts;
     }
 
-    /// One kind of job, on all processors.
+    /// One kind of job, on all processors; where it ends early it says how far it came.
     pub(crate) fn sweep<J: Send>(
         &mut self,
         name: &str,
@@ -193,14 +200,26 @@ impl Sum {
         act: impl Fn(&mut Explorer, J) -> Result<(), Failure> + Sync,
     ) -> Result<(), Failure> {
         let (start, before, until) = (Instant::now(), self.explorer.pairs(), self.until);
+        let most = pairs.min(self.most);
         let enough =
-            |explorer: &Explorer| explorer.pairs() >= pairs || until.is_some_and(|until| Instant::now() > until);
-        let outcome = sweep(&mut self.explorer, jobs, enough, act);
+            |explorer: &Explorer| explorer.pairs() >= most || until.is_some_and(|until| Instant::now() > until);
+        let (done, mut taken) = (AtomicU64::new(0), 0u64);
+        let mut jobs = jobs.inspect(|_| taken += 1);
+        let outcome = sweep(&mut self.explorer, jobs.by_ref(), enough, |explorer, job| {
+            let acted = act(explorer, job);
+            done.fetch_add(1, Ordering::Relaxed);
+            acted
+        });
+        let left = jobs.count() as u64;
         let new = self.explorer.pairs() - before;
         let complete = matches!(outcome, Ok(true));
         let rate = new as f64 / start.elapsed().as_secs_f64();
-        let yes = if complete { "yes" } else { "no" };
-        println!("{new:>12} {rate:>12.0} {yes:>8}  {name}");
+        if complete {
+            println!("{new:>12} {rate:>12.0} {:>8}  {name}", "yes");
+        } else {
+            let (done, all) = (done.into_inner(), taken + left);
+            println!("{new:>12} {rate:>12.0} {:>8}  {name}: {done} of {all}", "no");
+        }
         self.complete &= complete;
         outcome.map(drop)
     }

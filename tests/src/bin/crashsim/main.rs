@@ -1,15 +1,18 @@
 //! Proofs of crash safety that take longer than a test, one subcommand each.
 //!
 //! ```text
-//! crashsim exhaustive [--ci] [--pairs N] [--seed N] [--seconds N]
+//! crashsim exhaustive [--ci] [--pairs N] [--most N] [--seed N] [--seconds N]
 //! crashsim faults [--ci]
 //! crashsim files [--ci] [--lies] [--seconds N]
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
 //! crashsim flips [--ci]
 //! crashsim kill [--rounds N] [--seed N] [--strace]
-//! crashsim mutants
+//! crashsim mutants [--ci]
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
 //! ```
+//!
+//! `exhaustive` goes on with longer words and random histories until it has seen `--pairs`; what ends it early, `--most`
+//! pairs or `--seconds`, is told: `complete: no`, and how many words of each kind were explored.
 //!
 //! Each ends with one line that sums up, and exits with 0 only if all is well.
 

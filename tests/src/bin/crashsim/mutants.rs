@@ -1,7 +1,7 @@
 //! `crashsim mutants`: puts in one fault after the other and waits for the alarm of the checker that is to catch it.
 //!
 //! Faults are compiled in under a `--cfg` of their own. A build without it builds one with it, in `target/mutants`, and hands
-//! over to it. Each fault has a process of its own: it may end in a panic, or never.
+//! over to it. `--ci` shortens the runs without a fault, which must stay silent. Each fault has a process of its own: it may end in a panic, or never.
 
 use std::env;
 use std::io;
@@ -15,13 +15,14 @@ use crate::Outcome;
 use crate::arguments::Arguments;
 
 /// After so long a checker is taken for one that sleeps.
-const MOST_TIME: Duration = Duration::from_secs(600);
+const MOST_TIME: Duration = Duration::from_secs(1800);
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let mut one = None;
+    let (mut one, mut ci) = (None, false);
     let mut asked: Option<Checker> = None;
     while let Some(name) = arguments.next() {
         match name.as_str() {
+            "--ci" => ci = true,
             "--one" => one = Some(arguments.value::<String>(&name)?),
             "--by" => {
                 let by: String = arguments.value(&name)?;
@@ -35,8 +36,8 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
         return hand_over();
     }
     match one {
-        Some(name) => alone(&name, asked),
-        None => all(),
+        Some(name) => alone(&name, asked, ci),
+        None => all(ci),
     }
 }
 
@@ -64,7 +65,7 @@ fn hand_over() -> Outcome {
 }
 
 /// One fault, or none, in this process.
-fn alone(name: &str, asked: Option<Checker>) -> Outcome {
+fn alone(name: &str, asked: Option<Checker>, ci: bool) -> Outcome {
     // A panic is an alarm, told as such.
     std::panic::set_hook(Box::new(|_| ()));
     let mutant = TABLE.iter().find(|mutant| mutant.fault.to_string() == name);
@@ -76,10 +77,10 @@ fn alone(name: &str, asked: Option<Checker>) -> Outcome {
         return Err("faults are not compiled in".into());
     }
     let lie = mutant.and_then(|mutant| mutant.fault.lie());
-    let limit = if mutant.is_some() {
-        MOST_STATES
-    } else {
+    let limit = if ci && mutant.is_none() {
         checker.quiet_states()
+    } else {
+        MOST_STATES
     };
     let run = checker.run(limit, lie);
     println!(
@@ -90,16 +91,16 @@ fn alone(name: &str, asked: Option<Checker>) -> Outcome {
     Ok(run.alarm.is_none())
 }
 
-fn all() -> Outcome {
+fn all(ci: bool) -> Outcome {
     let mut survivors = 0;
     for mutant in TABLE {
-        let found = child(&mutant.fault.to_string(), mutant.checker)?;
+        let found = child(&mutant.fault.to_string(), mutant.checker, ci)?;
         println!("{} by {}: {found}", mutant.fault, mutant.checker);
         survivors += usize::from(!found.starts_with("caught"));
     }
     let mut alarms = 0;
     for checker in Checker::ALL {
-        let found = child("none", checker)?;
+        let found = child("none", checker, ci)?;
         println!("nothing, by {checker}: {found}");
         alarms += usize::from(!found.starts_with("silent"));
     }
@@ -112,10 +113,11 @@ fn all() -> Outcome {
 }
 
 /// What a process with this fault came to.
-fn child(name: &str, checker: Checker) -> Result<String, String> {
+fn child(name: &str, checker: Checker, ci: bool) -> Result<String, String> {
     let told = |error: io::Error| error.to_string();
     let child = Command::new(env::current_exe().map_err(told)?)
         .args(["mutants", "--one", name, "--by", &checker.to_string()])
+        .args(ci.then_some("--ci"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
