@@ -13,6 +13,7 @@ use super::arch::syscall;
 use super::errno::Errno;
 use super::fd::Fd;
 use super::file::open_dir;
+use super::watch::{Call, watched};
 use super::{retried, signed};
 
 /// The names in a directory, one after the other, in no order.
@@ -122,14 +123,25 @@ fn parse(record: &[u8]) -> Option<(usize, u8)> {
 pub fn make_dir(dir: Option<&Fd>, path: &CStr) -> Result<(), Errno> {
     let dir = dir.map_or(signed(AT_FDCWD), |dir| dir.number().argument());
     let args = [dir, path.as_ptr() as usize, 0o755, 0, 0, 0];
+    let call = Call::MakeDir {
+        dir: dir as i32,
+        name: path,
+    };
     // SAFETY: `path` is a string with a NUL that is borrowed for the call; the kernel reads it alone.
-    retried(|| unsafe { syscall(__NR_mkdirat, args) }).map(drop)
+    let make = || retried(|| unsafe { syscall(__NR_mkdirat, args) });
+    watched(call, make).map(drop)
 }
 
 fn unlink(dir: &Fd, name: &CStr, flags: u32) -> Result<(), Errno> {
     let args = [dir.number().argument(), name.as_ptr() as usize, flags as usize, 0, 0, 0];
+    let number = dir.number().raw();
+    let call = match flags {
+        AT_REMOVEDIR => Call::RemoveDir { dir: number, name },
+        _ => Call::Remove { dir: number, name },
+    };
     // SAFETY: `name` is a string with a NUL that is borrowed for the call; the kernel reads it alone.
-    retried(|| unsafe { syscall(__NR_unlinkat, args) }).map(drop)
+    let make = || retried(|| unsafe { syscall(__NR_unlinkat, args) });
+    watched(call, make).map(drop)
 }
 
 /// Takes the name of a file away. <https://man7.org/linux/man-pages/man2/unlink.2.html>
@@ -160,8 +172,10 @@ pub fn remove_dir(dir: &Fd, name: &CStr) -> Result<(), Errno> {
 pub fn rename(dir: &Fd, from: &CStr, to: &CStr) -> Result<(), Errno> {
     let at = dir.number().argument();
     let args = [at, from.as_ptr() as usize, at, to.as_ptr() as usize, 0, 0];
+    let dir = dir.number().raw();
     // SAFETY: both names are strings with a NUL that are borrowed for the call; the kernel reads them alone.
-    retried(|| unsafe { syscall(__NR_renameat2, args) }).map(drop)
+    let make = || retried(|| unsafe { syscall(__NR_renameat2, args) });
+    watched(Call::Rename { dir, from, to }, make).map(drop)
 }
 
 /// Makes the names in a directory durable. <https://man7.org/linux/man-pages/man2/fsync.2.html>
@@ -169,6 +183,9 @@ pub fn rename(dir: &Fd, from: &CStr, to: &CStr) -> Result<(), Errno> {
 /// # Errors
 /// Those of fsync(2), an interruption included.
 pub fn sync_dir(dir: &Fd) -> Result<(), Errno> {
+    let args = [dir.number().argument(), 0, 0, 0, 0, 0];
+    let dir = dir.number().raw();
     // SAFETY: no memory is passed.
-    unsafe { syscall(__NR_fsync, [dir.number().argument(), 0, 0, 0, 0, 0]) }.map(drop)
+    let make = || unsafe { syscall(__NR_fsync, args) };
+    watched(Call::SyncDir { dir }, make).map(drop)
 }

@@ -41,6 +41,11 @@ impl FdNumber {
     pub(super) const fn argument(self) -> usize {
         signed(self.0)
     }
+
+    /// For recorders.
+    pub(super) const fn raw(self) -> i32 {
+        self.0
+    }
 }
 
 impl From<&Fd> for FdNumber {

@@ -15,6 +15,7 @@ use linux_raw_sys::general::{
 use super::arch::syscall;
 use super::errno::Errno;
 use super::fd::{Fd, FdNumber};
+use super::watch::{Call, watched};
 use super::{retried, signed};
 
 /// What a file is opened for.
@@ -31,8 +32,15 @@ pub enum Access {
 /// <https://man7.org/linux/man-pages/man2/openat.2.html>
 fn openat(dir: usize, name: &CStr, flags: u32) -> Result<Fd, Errno> {
     let args = [dir, name.as_ptr() as usize, (flags | O_CLOEXEC) as usize, 0o644, 0, 0];
+    let call = Call::Open {
+        dir: dir as i32,
+        name,
+        directory: flags & O_DIRECTORY != 0,
+        create: flags & O_CREAT != 0,
+    };
     // SAFETY: `name` is a string with a NUL that is borrowed for the call; the kernel reads it alone.
-    retried(|| unsafe { syscall(__NR_openat, args) }).map(Fd::new)
+    let make = || retried(|| unsafe { syscall(__NR_openat, args) });
+    watched(call, make).map(Fd::new)
 }
 
 /// Opens a file that is there.
@@ -159,8 +167,10 @@ pub fn direct_io(fd: &Fd) -> Result<DirectIo, Errno> {
 /// Those of ftruncate(2).
 pub fn set_len(fd: &Fd, len: u64) -> Result<(), Errno> {
     let args = [fd.number().argument(), len as usize, 0, 0, 0, 0];
+    let file = fd.number().raw();
     // SAFETY: no memory is passed.
-    retried(|| unsafe { syscall(__NR_ftruncate, args) }).map(drop)
+    let make = || retried(|| unsafe { syscall(__NR_ftruncate, args) });
+    watched(Call::SetLen { file, len }, make).map(drop)
 }
 
 /// Reserves blocks for a range of a file, which reads as zero where it was a hole.
@@ -171,8 +181,14 @@ pub fn set_len(fd: &Fd, len: u64) -> Result<(), Errno> {
 pub fn allocate(fd: FdNumber, range: Range<u64>) -> Result<(), Errno> {
     let len = range.end.saturating_sub(range.start);
     let args = [fd.argument(), 0, range.start as usize, len as usize, 0, 0];
+    let call = Call::Allocate {
+        file: fd.raw(),
+        from: range.start,
+        to: range.end,
+    };
     // SAFETY: no memory is passed.
-    retried(|| unsafe { syscall(__NR_fallocate, args) }).map(drop)
+    let make = || retried(|| unsafe { syscall(__NR_fallocate, args) });
+    watched(call, make).map(drop)
 }
 
 /// The next range at or behind `offset` that is not a hole; `None` when only a hole follows. A file system that

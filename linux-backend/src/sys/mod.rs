@@ -15,6 +15,7 @@ mod futex;
 mod map;
 mod process;
 mod transfer;
+mod watch;
 
 pub use dir::{Names, make_dir, remove, remove_dir, rename, sync_dir};
 pub use errno::Errno;
@@ -28,6 +29,9 @@ pub use map::FileMap;
 pub use map::{AnonymousMap, ForkMark};
 pub use process::{exit, fill_random, print, process_id};
 pub use transfer::{Durability, drop_cache, read_at, sync_data, write_at, write_zeros};
+pub use watch::Call;
+#[cfg(feature = "watch")]
+pub use watch::{Watcher, watch};
 
 /// Attempts until none is interrupted.
 fn retried<T>(mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {

@@ -11,6 +11,7 @@ use super::arch::syscall;
 use super::errno::Errno;
 use super::fd::FdNumber;
 use super::retried;
+use super::watch::{Call, watched};
 
 /// What a write promises on return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,8 @@ pub fn write_at(fd: FdNumber, data: &[u8], offset: u64, block: u32, durability: 
 fn write_once(fd: FdNumber, data: &[u8], offset: u64) -> Result<usize, Errno> {
     let args = [fd.argument(), data.as_ptr() as usize, data.len(), offset as usize, 0, 0];
     // SAFETY: the kernel reads at most `data.len()` bytes of `data`, which is borrowed for the call.
-    retried(|| unsafe { syscall(__NR_pwrite64, args) })
+    let make = || retried(|| unsafe { syscall(__NR_pwrite64, args) });
+    watched(written(fd, offset, data, false), make)
 }
 
 /// <https://man7.org/linux/man-pages/man2/pwritev2.2.html>
@@ -96,7 +98,18 @@ fn write_durable_once(fd: FdNumber, data: &[u8], offset: u64) -> Result<usize, E
         RWF_DSYNC as usize,
     ];
     // SAFETY: the kernel reads one vector, and at most `data.len()` bytes of `data`; both are borrowed for the call.
-    unsafe { syscall(__NR_pwritev2, args) }
+    watched(written(fd, offset, data, true), || unsafe {
+        syscall(__NR_pwritev2, args)
+    })
+}
+
+const fn written(fd: FdNumber, offset: u64, data: &[u8], durable: bool) -> Call<'_> {
+    Call::Write {
+        file: fd.raw(),
+        offset,
+        data,
+        durable,
+    }
 }
 
 /// As large as the alignment that any direct access asks for.
@@ -142,8 +155,10 @@ fn write_zeros_once(fd: FdNumber, len: usize, offset: u64) -> Result<usize, Errn
     });
     let used = len.div_ceil(ZEROS_LEN).min(ZERO_PARTS);
     let args = [fd.argument(), parts.as_ptr() as usize, used, offset as usize, 0, 0];
+    let file = fd.raw();
     // SAFETY: the kernel reads `used` vectors, which are there, and of each at most `ZEROS_LEN` bytes of a static.
-    retried(|| unsafe { syscall(__NR_pwritev, args) })
+    let make = || retried(|| unsafe { syscall(__NR_pwritev, args) });
+    watched(Call::WriteZeros { file, offset, len }, make)
 }
 
 /// Makes what was written durable, with the length and the blocks that reading it back needs.
@@ -153,8 +168,12 @@ fn write_zeros_once(fd: FdNumber, len: usize, offset: u64) -> Result<usize, Errn
 /// After any error, an interruption included, nobody knows what is durable: a second try may say yes about bytes
 /// that are gone.
 pub fn sync_data(fd: FdNumber) -> Result<(), Errno> {
+    let args = [fd.argument(), 0, 0, 0, 0, 0];
     // SAFETY: no memory is passed.
-    unsafe { syscall(__NR_fdatasync, [fd.argument(), 0, 0, 0, 0, 0]) }.map(drop)
+    watched(Call::SyncData { file: fd.raw() }, || unsafe {
+        syscall(__NR_fdatasync, args)
+    })
+    .map(drop)
 }
 
 /// Asks the kernel to forget the clean pages of a file, so that they are read from the device again.

@@ -148,7 +148,18 @@ impl File {
 
     /// What was done before step `begun` is durable.
     pub fn sync(&mut self, begun: usize) {
-        for (&sector, versions) in &mut self.sectors {
+        self.sync_range(begun, 0, usize::MAX);
+    }
+
+    /// The same for the blocks that a range reaches, with the length that reading them back needs; nothing is said of
+    /// others.
+    pub fn sync_range(&mut self, begun: usize, from: usize, to: usize) {
+        let reached = |place: u32, len: usize| place as usize * len < to && from < (place as usize + 1) * len;
+        for (&sector, versions) in self
+            .sectors
+            .iter_mut()
+            .filter(|(sector, _)| reached(**sector, SECTOR_LEN))
+        {
             let covered = versions.iter().take_while(|version| version.at < begun).count();
             if let Some(last) = versions.drain(..covered).next_back() {
                 self.durable.set_sector(sector, &last.bytes);
@@ -157,14 +168,16 @@ impl File {
         self.sectors.retain(|_, versions| !versions.is_empty());
         let durable = &mut self.durable;
         self.pages.retain(|&page, &mut at| {
-            let covered = at < begun;
+            let covered = at < begun && reached(page, PAGE_LEN);
             if covered {
                 durable.pages.insert(page);
             }
             !covered
         });
         let covered = self.lens.iter().take_while(|(at, _)| *at < begun).count();
-        if let Some((_, len)) = self.lens.drain(..covered).next_back() {
+        if (self.durable.len as usize) < to
+            && let Some((_, len)) = self.lens.drain(..covered).next_back()
+        {
             self.durable.len = len;
         }
     }

@@ -267,6 +267,10 @@ impl Disk {
                 let begun = self.first + begun;
                 self.file_mut(*file).sync(begun);
             }
+            Step::SyncRange { file, from, to, begun } => {
+                let begun = self.first + begun;
+                self.file_mut(*file).sync_range(begun, *from as usize, *to as usize);
+            }
             Step::SyncDir { path, begun } => {
                 let begun = self.first + begun;
                 let node = self.lookup(path).expect("a directory that is synced is there");
@@ -302,7 +306,9 @@ impl Disk {
 
     /// The sync of a file covers another one of its directory instead.
     pub fn sync_sibling(&mut self, step: &Step) {
-        let Step::SyncFile { file, begun } = step else { return };
+        let (Step::SyncFile { file, begun } | Step::SyncRange { file, begun, .. }) = step else {
+            return;
+        };
         let Some(node) = self.opened(*file) else { return };
         let name = self.name_of(node);
         let parent = name

@@ -77,7 +77,7 @@ impl Lie {
                     _ => false,
                 }
             }
-            Step::SyncFile { file, .. } => {
+            Step::SyncFile { file, .. } | Step::SyncRange { file, .. } => {
                 let Some(path) = disk.opened(*file).and_then(|node| disk.name_of(node)) else {
                     return false;
                 };

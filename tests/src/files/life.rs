@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use walstone::{Appended, Batch, Durability, Error, Region, View, Wal};
+#[cfg(target_os = "linux")]
+use walstone::WritePath;
+use walstone::{Appended, Batch, Durability, Error, Options, OptionsBuilder, Region, View, Wal};
 use walstone_core::Geometry;
 use walstone_core::segment::layout::Layout;
 
@@ -96,6 +98,9 @@ pub struct Setup {
     pub name: &'static str,
     /// Bytes of a segment.
     pub segment_len: u32,
+    /// How segments are written.
+    #[cfg(target_os = "linux")]
+    pub path: WritePath,
     /// The log's own thread works beside the operations: histories are then not the same twice.
     pub background: bool,
 }
@@ -104,6 +109,8 @@ pub struct Setup {
 pub const SMALL: Setup = Setup {
     name: "small",
     segment_len: 2048,
+    #[cfg(target_os = "linux")]
+    path: WritePath::Mapped,
     background: false,
 };
 
@@ -111,7 +118,33 @@ pub const SMALL: Setup = Setup {
 pub const PAGES: Setup = Setup {
     name: "pages",
     segment_len: 3 * 4096,
+    #[cfg(target_os = "linux")]
+    path: WritePath::Mapped,
     background: false,
+};
+
+/// As [`SMALL`], by raw system calls through the page cache.
+#[cfg(target_os = "linux")]
+pub const BUFFERED: Setup = Setup {
+    name: "buffered",
+    path: WritePath::Buffered,
+    ..SMALL
+};
+
+/// As [`SMALL`], each write of a sync durable by itself; too short for direct access.
+#[cfg(target_os = "linux")]
+pub const DURABLE_WRITES: Setup = Setup {
+    name: "durable writes",
+    path: WritePath::Direct,
+    ..SMALL
+};
+
+/// As [`PAGES`], past the page cache where the file system can.
+#[cfg(target_os = "linux")]
+pub const DIRECT: Setup = Setup {
+    name: "direct",
+    path: WritePath::Direct,
+    ..PAGES
 };
 
 impl Setup {
@@ -122,6 +155,15 @@ impl Setup {
             background: true,
             ..self
         }
+    }
+
+    /// Options with what the setup says.
+    #[must_use]
+    pub fn options(&self) -> OptionsBuilder {
+        let options = Options::builder().segment_len(self.segment_len);
+        #[cfg(target_os = "linux")]
+        let options = options.write_path(self.path);
+        options
     }
 
     fn large_len(&self) -> u32 {
@@ -165,7 +207,7 @@ impl Life {
         Self {
             setup,
             root: base.join("wal"),
-            recorder: Arc::new(Recorder::new(base, setup.background)),
+            recorder: Recorder::new(base, setup.background),
             wal: None,
             view: None,
             expect,

@@ -1,5 +1,6 @@
 //! The crash simulator of file backends: every state that a loss of power may leave of the files and names that a
-//! backend really made, opened by that backend again.
+//! backend really made, opened by that backend again: the std backend with its maps, and with segments written by raw
+//! system calls, through the page cache and past it.
 //!
 //! A real file system hides most of these states: it commits names soon, in order, and with the data. The recorder
 //! sits where the backend touches the system and takes down each change; the disk knows which of them are durable;
@@ -27,7 +28,9 @@
 //! 6. A directory that has its name may be empty: the names in it are its own, and durable once it was synced itself.
 //! 7. A sync covers what was done before it *began*. It is one call that returns or does not; what it covers may be
 //!    durable earlier.
-//! 8. The death of the process alone loses nothing that was done, and makes nothing durable: a later loss of power may
+//! 8. A write with `RWF_DSYNC` is durable when it returns, and says nothing of any other byte (`pwritev2(2)`). A crash may
+//!    fall between the write and its becoming durable.
+//! 9. The death of the process alone loses nothing that was done, and makes nothing durable: a later loss of power may
 //!    still take it. So whoever opens what an earlier process left must sync it before building on it.
 //!
 //! [ALICE]: https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai
@@ -49,6 +52,8 @@ pub mod explore;
 pub mod lie;
 pub mod life;
 pub mod observe;
+#[cfg(target_os = "linux")]
+mod raw;
 pub mod real;
 pub mod recorder;
 pub mod step;

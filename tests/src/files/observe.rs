@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use walstone::{Error, Options, View, Wal};
+use walstone::{Error, View, Wal};
 
 use super::expect::Broken;
 use super::life::Setup;
@@ -23,8 +23,8 @@ pub(super) fn open(
     recorder: &Arc<Recorder>,
     read_only: bool,
 ) -> Result<Wal, Broken> {
-    let options = Options::builder()
-        .segment_len(setup.segment_len)
+    let options = setup
+        .options()
         .max_open_segments(2)
         .seed(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))
         .observer(recorder.clone())
@@ -54,7 +54,7 @@ pub fn observe_read_only(setup: Setup, base: &Path) -> Result<BTreeMap<u64, Seen
     if !root.exists() {
         return Ok(BTreeMap::new());
     }
-    let recorder = Arc::new(Recorder::new(base, true));
+    let recorder = Recorder::new(base, true);
     let seen = observe(&open(&root, setup, 0, &recorder, true)?)?;
     let opens = |step: &Step| matches!(step, Step::Open { create: false, .. });
     if recorder.steps().iter().all(opens) {

@@ -1,9 +1,10 @@
-//! Sits in the seam of the std backend and takes down every change of the file system.
+//! Sits in the seam of the std backend and takes down every change of the file system; those of raw system calls come from
+//! `raw`.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use walstone::seam::{Call, Observer, Verdict};
@@ -29,12 +30,50 @@ impl Recorder {
     /// For changes below `base`. Without `background` the log's own thread is refused every change, so that a
     /// history makes the same steps each time: what that thread prepares the appender then does itself.
     #[must_use]
-    pub fn new(base: &Path, background: bool) -> Self {
-        Self {
+    pub fn new(base: &Path, background: bool) -> Arc<Self> {
+        let recorder = Arc::new(Self {
             base: base.to_owned(),
             background,
             state: Mutex::default(),
+        });
+        #[cfg(target_os = "linux")]
+        super::raw::register(&recorder);
+        recorder
+    }
+
+    /// The directory below which it records.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Whether this thread must not make a step.
+    pub(super) fn refuses(&self, step: &Step) -> bool {
+        let changes = !matches!(step, Step::Open { create: false, .. });
+        !self.background && changes && thread::current().name() == Some("walstone")
+    }
+
+    /// A step is about to be done by this thread.
+    pub(super) fn begin(&self, step: &Step) {
+        if step.is_sync() {
+            let mut state = self.state();
+            let begun = state.steps.len();
+            state.begun.insert(thread::current().id(), begun);
         }
+    }
+
+    /// Where the sync that this thread is in began.
+    pub(super) fn begun(&self) -> usize {
+        self.state()
+            .begun
+            .get(&thread::current().id())
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// A step was done.
+    pub(super) fn done(&self, step: Step) {
+        self.state().steps.push(step);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -54,7 +93,7 @@ impl Recorder {
     }
 
     /// None for what lies beside the base: it is taken as durable.
-    fn relative(&self, path: &Path) -> Option<PathBuf> {
+    pub(super) fn relative(&self, path: &Path) -> Option<PathBuf> {
         path.strip_prefix(&self.base).ok().map(Path::to_owned)
     }
 
@@ -111,16 +150,12 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
-        let step = self.step(call, 0);
-        let changes = step.as_ref().is_some_and(|step| !matches!(step, Step::Open { .. }));
-        let creates = matches!(call, Call::Create { .. });
-        if !self.background && (changes || creates) && thread::current().name() == Some("walstone") {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        if step.is_some_and(|step| step.is_sync()) {
-            let mut state = self.state();
-            let begun = state.steps.len();
-            state.begun.insert(thread::current().id(), begun);
+        if let Some(step) = self.step(call, 0) {
+            // What is opened for writing is there already, or is the lock.
+            if !matches!(call, Call::Open { .. }) && self.refuses(&step) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.begin(&step);
         }
         Ok(Verdict::Proceed)
     }
@@ -129,8 +164,8 @@ impl Observer for Recorder {
         if outcome.is_err() {
             return;
         }
-        let mut state = self.state();
-        let begun = state.begun.get(&thread::current().id()).copied().unwrap_or_default();
-        state.steps.extend(self.step(call, begun));
+        if let Some(step) = self.step(call, self.begun()) {
+            self.done(step);
+        }
     }
 }

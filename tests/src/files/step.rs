@@ -62,6 +62,17 @@ pub enum Step {
         /// So many steps had been done when the sync began: these it covers.
         begun: usize,
     },
+    /// The blocks of a range of a file were synced, as by a write that is durable when it returns.
+    SyncRange {
+        /// The opening.
+        file: Opening,
+        /// The first byte.
+        from: u64,
+        /// The byte behind the last.
+        to: u64,
+        /// So many steps had been done when the sync began: these it covers.
+        begun: usize,
+    },
     /// A directory was synced.
     SyncDir {
         /// The directory.
@@ -75,6 +86,9 @@ impl Step {
     /// Whether it makes something durable. Every other step only adds to what a crash may leave.
     #[must_use]
     pub const fn is_sync(&self) -> bool {
-        matches!(self, Self::SyncFile { .. } | Self::SyncDir { .. })
+        matches!(
+            self,
+            Self::SyncFile { .. } | Self::SyncRange { .. } | Self::SyncDir { .. }
+        )
     }
 }

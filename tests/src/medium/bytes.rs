@@ -116,7 +116,9 @@ impl Bytes {
         };
         let last = self.written.iter().rposition(|&word| word != 0);
         let units = last.map_or(0, |at| at as u32 * 64 + 64 - self.written[at].leading_zeros());
-        let dirty = self.data[..self.reached as usize].iter().rposition(|&byte| byte != erased);
+        let dirty = self.data[..self.reached as usize]
+            .iter()
+            .rposition(|&byte| byte != erased);
         (units * self.unit).max(dirty.map_or(0, |at| at as u32 + 1))
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! crashsim exhaustive [--ci] [--pairs N] [--most N] [--seed N] [--seconds N]
 //! crashsim faults [--ci]
-//! crashsim files [--ci] [--lies] [--seconds N]
+//! crashsim files [--ci] [--raw] [--lies] [--seconds N]
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
 //! crashsim flips [--ci]
 //! crashsim kill [--rounds N] [--seed N] [--strace]

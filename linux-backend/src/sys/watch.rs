@@ -1,0 +1,80 @@
+//! Where a recorder sits that takes down what calls change, or refuses them. Without the feature `watch` nothing is left of it.
+
+use core::ffi::CStr;
+
+use super::errno::Errno;
+
+/// A call that changes the file system or opens a part of it. Directories and files are the numbers of descriptors.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the fields are the arguments of the calls")]
+pub enum Call<'a> {
+    /// openat(2); gives the descriptor.
+    Open {
+        dir: i32,
+        name: &'a CStr,
+        directory: bool,
+        create: bool,
+    },
+    /// ftruncate(2).
+    SetLen { file: i32, len: u64 },
+    /// fallocate(2).
+    Allocate { file: i32, from: u64, to: u64 },
+    /// One transfer into a file; gives the bytes of it. With `durable`, these bytes are so when it returns.
+    Write {
+        file: i32,
+        offset: u64,
+        data: &'a [u8],
+        durable: bool,
+    },
+    /// One transfer of zeros; gives the bytes of it.
+    WriteZeros { file: i32, offset: u64, len: usize },
+    /// fdatasync(2).
+    SyncData { file: i32 },
+    /// fsync(2) of a directory.
+    SyncDir { dir: i32 },
+    /// mkdirat(2).
+    MakeDir { dir: i32, name: &'a CStr },
+    /// unlinkat(2) of a file.
+    Remove { dir: i32, name: &'a CStr },
+    /// unlinkat(2) of a directory.
+    RemoveDir { dir: i32, name: &'a CStr },
+    /// renameat2(2) within one directory.
+    Rename { dir: i32, from: &'a CStr, to: &'a CStr },
+}
+
+/// What is called around each call of this process, on the thread that makes it. It makes no call of this crate itself.
+#[cfg(feature = "watch")]
+#[derive(Clone, Copy, Debug)]
+pub struct Watcher {
+    /// An error is the outcome, and the call is not made.
+    pub before: fn(&Call<'_>) -> Result<(), Errno>,
+    /// What the call gave.
+    pub after: fn(&Call<'_>, usize),
+}
+
+#[cfg(feature = "watch")]
+static WATCHER: super::Mutex<Option<Watcher>> = super::Mutex::new(None);
+
+/// Sets the watcher of this process.
+#[cfg(feature = "watch")]
+pub fn watch(watcher: Watcher) {
+    *WATCHER.lock() = Some(watcher);
+}
+
+#[cfg(feature = "watch")]
+pub(super) fn watched(call: Call<'_>, make: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    let watcher = *WATCHER.lock();
+    let Some(Watcher { before, after }) = watcher else {
+        return make();
+    };
+    before(&call)?;
+    let given = make()?;
+    after(&call, given);
+    Ok(given)
+}
+
+#[cfg(not(feature = "watch"))]
+#[inline(always)]
+pub(super) fn watched(_: Call<'_>, make: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    make()
+}
