@@ -254,8 +254,8 @@ pub(crate) struct Aside {
     pub(crate) opened: Opened,
     /// The cuts of the active segment.
     pub(crate) cuts: Cuts,
-    /// The successor that a seal names although the log cannot go on in it.
-    pub(crate) abandoned: Option<SegmentId>,
+    /// Of the segments found above the newest, the one that its seal names; the lowest where that seal is torn.
+    pub(crate) successor: Option<SegmentId>,
     /// The last sequence when all that was written was durable last.
     pub(crate) durable_sequence: u64,
     /// Sequences that a ring gave up since the host asked: the first, and the one behind the last.
@@ -267,7 +267,7 @@ impl Aside {
     pub(crate) const NONE: Self = Self {
         opened: Opened::NEW,
         cuts: Cuts::NONE,
-        abandoned: None,
+        successor: None,
         durable_sequence: 0,
         lost: (0, 0),
     };

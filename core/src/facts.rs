@@ -31,8 +31,10 @@ pub(crate) enum State {
     Dead = 1,
     /// Omitted by the newest manifest; removed once that is durable.
     Omitted = 2,
-    /// Found at open although not wanted; removed once the manifest that does not list it is durable.
+    /// Found at open below the newest segment, whose manifest does not list it; removed once that is durable.
     Leftover = 3,
+    /// As those, but removing it failed: it takes its place until the next open tries again.
+    Stuck = 4,
 }
 
 const TAIL_BITS: u32 = 24;
@@ -61,12 +63,18 @@ impl Retained {
             0 => State::Live,
             1 => State::Dead,
             2 => State::Omitted,
-            _ => State::Leftover,
+            3 => State::Leftover,
+            _ => State::Stuck,
         }
     }
 
     pub(crate) fn set_state(&mut self, state: State) {
         self.tail = self.seal_len() | (state as u32) << TAIL_BITS;
+    }
+
+    /// Whether it is to be removed.
+    pub(crate) const fn is_to_go(&self) -> bool {
+        matches!(self.state(), State::Omitted | State::Leftover)
     }
 
     /// Whether its records may still be read.

@@ -414,16 +414,10 @@ async fn drive<S: Storage>(
             }
             Need::Settle { id, from, to } => {
                 settle(storage, id, from, to).await.map_err(Error::Storage)?;
-                recovery.changed();
+                recovery.settled();
             }
-            Need::Remove { id } => {
-                storage.remove(id).await.map_err(Error::Storage)?;
-                recovery.changed();
-            }
-            Need::Release { slot } => {
-                storage.release(slot).await.map_err(Error::Storage)?;
-                recovery.changed();
-            }
+            Need::Remove { id } => recovery.removed(storage.remove(id).await),
+            Need::Release { slot } => recovery.removed(storage.release(slot).await),
         }
     }
 }

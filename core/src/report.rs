@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use embedded_io::ErrorKind;
+
 use crate::geometry::{Geometry, SegmentId};
 use crate::segment::header;
 
@@ -132,10 +134,15 @@ pub struct Report {
     pub last_sequence: u64,
     /// Bytes of the newest segment that were found not known durable and were made so; 0 for a read-only open.
     pub settled_bytes: u32,
-    /// Segments that were removed: reclaimed ones that came back, and prepared ones of an unclean end.
+    /// Segments that were removed: reclaimed ones that came back.
     pub removed_segments: u32,
     /// Unreadable slots that were released.
     pub released_slots: u32,
+    /// Segments that could not be removed and slots that could not be released, at the open and since. Each costs its
+    /// room until the next open tries again.
+    pub not_removed: u32,
+    /// What the storage said of the last of them.
+    pub remove_error: Option<ErrorKind>,
 }
 
 /// What of a report cannot be told later from the region itself.
@@ -148,6 +155,8 @@ pub(crate) struct Opened {
     pub(crate) settled_bytes: u32,
     pub(crate) removed_segments: u32,
     pub(crate) released_slots: u32,
+    pub(crate) not_removed: u32,
+    pub(crate) remove_error: Option<ErrorKind>,
 }
 
 impl Opened {
@@ -160,5 +169,13 @@ impl Opened {
         settled_bytes: 0,
         removed_segments: 0,
         released_slots: 0,
+        not_removed: 0,
+        remove_error: None,
     };
+
+    /// A segment or slot is to go and does not.
+    pub(crate) const fn not_removed(&mut self, error: ErrorKind) {
+        self.not_removed = self.not_removed.saturating_add(1);
+        self.remove_error = Some(error);
+    }
 }

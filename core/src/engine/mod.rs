@@ -60,6 +60,8 @@ impl<'w> Engine<'w> {
             settled_bytes: opened.settled_bytes,
             removed_segments: opened.removed_segments,
             released_slots: opened.released_slots,
+            not_removed: opened.not_removed,
+            remove_error: opened.remove_error,
         }
     }
 
@@ -190,8 +192,7 @@ impl<'w> Engine<'w> {
                 trace!("removed: {}", id);
                 self.region.removed(id);
             }
-            // It is not part of the log any more; the next open removes it.
-            (Step::Remove { .. }, Err(_)) => self.region.remove_failed = true,
+            (Step::Remove { id }, Err(error)) => self.region.remove_failed(id, error.kind()),
         }
         Ok(None)
     }

@@ -9,7 +9,7 @@ use core::ops::ControlFlow;
 use crate::checksum::Checksum;
 use crate::error::{Error, Refusal};
 use crate::facts::{MANIFEST_HEAD_LEN, Retained, State};
-use crate::fault::Found;
+use crate::fault::{Found, StorageError};
 use crate::frame;
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
@@ -153,6 +153,9 @@ pub(crate) struct Recovery<'r, 'w> {
     unreadable: u32,
     /// What the last listing met that is to go.
     met: Option<Found>,
+    /// How much of what is to go cannot, and how much of that this listing passed.
+    stuck: u32,
+    passed: u32,
     duplicate: Option<SegmentId>,
     /// Id and first sequence of the segment that the manifest listed last.
     last: (u64, u64),
@@ -171,6 +174,8 @@ impl<'r, 'w> Recovery<'r, 'w> {
             found: 0,
             unreadable: 0,
             met: None,
+            stuck: 0,
+            passed: 0,
             duplicate: None,
             last: (0, 0),
             frame: 0,
@@ -191,6 +196,10 @@ impl<'r, 'w> Recovery<'r, 'w> {
         if !matches!(self.phase, Phase::List) {
             // Prepared or sealed, a segment stays: only a slot that is neither goes, unless there is no region.
             if matches!(self.phase, Phase::ListSlots) && matches!(found, Found::Segment(_)) {
+                return ControlFlow::Continue(());
+            }
+            if self.passed < self.stuck {
+                self.passed += 1;
                 return ControlFlow::Continue(());
             }
             self.met = Some(found);
@@ -217,9 +226,10 @@ impl<'r, 'w> Recovery<'r, 'w> {
 
     /// The listing is complete.
     pub(crate) fn listed(&mut self) -> Result<(), Refusal> {
+        self.passed = 0;
         match (self.phase, self.met.take()) {
             (Phase::ListSlots, Some(Found::Unreadable { slot }))
-                if self.region.aside.opened.released_slots < self.unreadable =>
+                if self.region.aside.opened.released_slots + self.stuck < self.unreadable =>
             {
                 self.phase = Phase::Release { slot };
                 return Ok(());
@@ -228,7 +238,11 @@ impl<'r, 'w> Recovery<'r, 'w> {
                 self.phase = Phase::Clearing { leftover };
                 return Ok(());
             }
-            (Phase::ListSlots | Phase::Clear, _) => {
+            (Phase::ListSlots, _) => {
+                self.phase = Phase::Remove;
+                return Ok(());
+            }
+            (Phase::Clear, _) => {
                 self.phase = Phase::Done;
                 return Ok(());
             }
@@ -470,17 +484,16 @@ impl<'r, 'w> Recovery<'r, 'w> {
             return self.absent();
         }
         let closed = self.is_closed();
-        let (active, aside, spares) = (&self.region.active, &self.region.aside, &self.region.spares);
+        let (active, spares) = (&self.region.active, &self.region.spares);
         self.region.segments.retain(&mut |segment| {
             let id = segment.segment();
-            let kept = id == active.id || Some(id) == aside.abandoned;
-            !kept && spares.iter().flatten().all(|spare| spare.id() != id)
+            id != active.id && spares.iter().flatten().all(|spare| spare.id() != id)
         });
         let mut listed = 0;
         for segment in self.region.segments.as_mut_slice() {
-            // Prepared for a session that never came: they go when one does, so that opening a closed log changes
-            // nothing.
-            if closed && segment.id > active.id.0 {
+            // Prepared for a session that never came. They go when one does: until its first frame is durable, a seal
+            // that reads torn today and whole tomorrow may name one of them.
+            if segment.id > active.id.0 && !mutation::is(Mutation::RemoveTornSuccessor) {
                 segment.set_state(State::Omitted);
             }
             listed += u32::from(segment.is_listed());
@@ -515,38 +528,50 @@ impl<'r, 'w> Recovery<'r, 'w> {
         }
     }
 
-    fn after_settle(&self) -> Phase {
-        if self.leftover().is_some() {
-            Phase::Remove
-        } else if self.unreadable > 0 {
+    const fn after_settle(&self) -> Phase {
+        if self.unreadable > 0 {
             Phase::ListSlots
         } else {
-            Phase::Done
+            Phase::Remove
         }
     }
 
-    /// What [`Recovery::need`] asked to change is changed.
-    pub(crate) fn changed(&mut self) {
-        self.phase = match self.phase {
-            Phase::Settle => {
-                let active = &self.region.active;
-                self.region.aside.opened.settled_bytes = active.tail - active.durable;
-                self.region.settled();
-                self.after_settle()
-            }
-            Phase::Remove => {
-                if let Some(gone) = self.leftover().copied() {
-                    self.region.segments.retain(&mut |segment| *segment != gone);
-                    self.region.aside.opened.removed_segments += 1;
+    /// What was recovered is settled.
+    pub(crate) fn settled(&mut self) {
+        let active = &self.region.active;
+        self.region.aside.opened.settled_bytes = active.tail - active.durable;
+        self.region.settled();
+        self.phase = self.after_settle();
+    }
+
+    /// What was to go went, or did not: then it costs its own room, and not the log.
+    pub(crate) fn removed<E: StorageError>(&mut self, outcome: Result<(), E>) {
+        let outcome = outcome.map_err(|error| error.kind());
+        let opened = &mut self.region.aside.opened;
+        match (self.phase, outcome) {
+            (Phase::Remove, outcome) => {
+                let Some(id) = self.leftover().map(Retained::segment) else {
+                    return;
+                };
+                match outcome {
+                    Ok(()) => {
+                        self.region.removed(id);
+                        self.region.aside.opened.removed_segments += 1;
+                    }
+                    Err(error) => self.region.remove_failed(id, error),
                 }
-                self.after_settle()
+                return;
             }
-            Phase::Release { .. } => {
-                self.region.aside.opened.released_slots += 1;
-                Phase::ListSlots
+            (Phase::Release { .. }, Ok(())) => opened.released_slots += 1,
+            (_, Ok(())) => {}
+            (_, Err(error)) => {
+                opened.not_removed(error);
+                self.stuck += 1;
             }
+        }
+        self.phase = match self.phase {
             Phase::Clearing { .. } => Phase::Clear,
-            phase => phase,
+            _ => Phase::ListSlots,
         };
     }
 }

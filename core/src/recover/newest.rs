@@ -4,7 +4,6 @@ use crate::error::{Error, Refusal};
 use crate::facts::{Retained, State};
 use crate::frame::Kind;
 use crate::geometry::SegmentId;
-use crate::mutation::{self, Mutation};
 use crate::recover::{Recovery, corrupt};
 use crate::region::Active;
 use crate::report::{Reason, Tail};
@@ -83,11 +82,8 @@ impl Recovery<'_, '_> {
         let tail = match end {
             End::Clean { offset } => offset,
             End::Torn { offset, sealed, .. } => {
-                // A seal that was under way names the segment made first. It stays until a new manifest is
-                // durable, should the seal turn out whole at the next open.
                 let mut above = self.region.segments.as_slice().iter().skip(at + 1);
-                let kept = sealed && !mutation::is(Mutation::RemoveTornSuccessor);
-                self.region.aside.abandoned = above.next().filter(|_| kept).map(Retained::segment);
+                self.region.aside.successor = above.next().filter(|_| sealed).map(Retained::segment);
                 offset
             }
             End::Sealed { end, successor, .. } => {
@@ -95,7 +91,7 @@ impl Recovery<'_, '_> {
                 if successor <= id || !segments.any(|segment| segment.id == successor.0) {
                     return Err(corrupt(successor, 0, Reason::SuccessorMissing));
                 }
-                self.region.aside.abandoned = Some(successor);
+                self.region.aside.successor = Some(successor);
                 self.region.layout.frame_at(end)
             }
             _ => 0,

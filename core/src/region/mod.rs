@@ -6,6 +6,8 @@ pub(crate) mod plan;
 
 use core::num::NonZeroU64;
 
+use embedded_io::ErrorKind;
+
 use crate::capacity::{Aside, Buffer, Capacity, Lent, List};
 use crate::checksum::Checksum;
 use crate::error::PoisonCause;
@@ -136,8 +138,8 @@ pub(crate) struct Region<'w> {
     pub(crate) examined: u32,
     /// The storage had no room for a second spare.
     pub(crate) refused: bool,
-    /// Removing failed; the next open tries again.
-    pub(crate) remove_failed: bool,
+    /// Segments that could not be removed since one could.
+    pub(crate) stuck_in_a_row: u8,
     pub(crate) poisoned: Option<PoisonCause>,
     /// A segment is being created ahead.
     pub(crate) creating: bool,
@@ -180,7 +182,7 @@ impl<'w> Region<'w> {
             session: Session::Successor,
             examined: u32::MAX,
             refused: false,
-            remove_failed: false,
+            stuck_in_a_row: 0,
             poisoned: None,
             creating: false,
             version: 0,
@@ -404,10 +406,19 @@ impl<'w> Region<'w> {
     pub(crate) fn removed(&mut self, id: SegmentId) {
         self.segments
             .retain(&mut |segment| segment.id != id.0 || segment.is_listed());
-        if self.aside.abandoned == Some(id) {
-            self.aside.abandoned = None;
-        }
         self.refused = false;
+        self.stuck_in_a_row = 0;
+    }
+
+    /// A segment cannot be removed. It is not part of the log any more, and costs its own room only: others are still
+    /// removed.
+    pub(crate) fn remove_failed(&mut self, id: SegmentId, error: ErrorKind) {
+        let mut segments = self.segments.as_mut_slice().iter_mut();
+        if let Some(segment) = segments.find(|segment| segment.id == id.0) {
+            segment.set_state(State::Stuck);
+        }
+        self.stuck_in_a_row = self.stuck_in_a_row.saturating_add(1);
+        self.aside.opened.not_removed(error);
     }
 
     /// A batch was written at `offset`; its records are noted one by one.

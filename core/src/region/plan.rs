@@ -139,21 +139,19 @@ impl Region<'_> {
         })
     }
 
-    /// A segment to remove, if the manifest that omits it is durable.
+    /// A segment to remove, once it is durable that it is not part of the log: the manifest that omits it, and the first
+    /// frame of the session. Before that a torn seal may turn out whole, and name it.
     pub(crate) fn remove_step(&self) -> Option<Step> {
         let in_doubt = self.active.durable < self.active.manifest_end && !mutation::is(Mutation::RemoveBeforeSync);
-        if self.remove_failed || in_doubt {
+        if in_doubt || !matches!(self.session, Session::Open { .. }) {
             return None;
         }
-        // The seal of the newest segment names it until the log has gone on elsewhere.
-        let abandoned = self.aside.abandoned.filter(|_| self.session != Session::Successor);
-        self.segments
-            .as_slice()
-            .iter()
-            .find(|segment| !segment.is_listed())
-            .map(Retained::segment)
-            .or(abandoned)
-            .map(|id| Step::Remove { id })
+        self.to_go().next().map(|id| Step::Remove { id })
+    }
+
+    fn to_go(&self) -> impl DoubleEndedIterator<Item = SegmentId> {
+        let segments = self.segments.as_slice().iter();
+        segments.filter(|segment| segment.is_to_go()).map(Retained::segment)
     }
 
     /// What no watermark covers of what was recovered, to the end of its sync unit: a write that the last process began
@@ -204,14 +202,16 @@ impl Region<'_> {
     }
 
     /// What gives room where the storage had none: removing what no manifest lists any more, after making the manifest
-    /// durable that omits it.
+    /// durable that omits it. A session that cannot begin without takes the newest of what was prepared, for a seal names
+    /// the segment that was made first.
     pub(crate) fn make_room(&self) -> Option<Step> {
-        let to_remove =
-            self.aside.abandoned.is_some() || self.segments.as_slice().iter().any(|segment| !segment.is_listed());
-        if to_remove && !self.remove_failed {
-            self.remove_step().or_else(|| self.sync_step())
-        } else {
-            None
+        let newest = self.to_go().rfind(|&id| self.aside.successor != Some(id));
+        match self.session {
+            Session::Resume { .. } | Session::Successor => newest.map(|id| Step::Remove { id }),
+            _ => self
+                .to_go()
+                .next()
+                .and_then(|_| self.remove_step().or_else(|| self.sync_step())),
         }
     }
 
@@ -334,16 +334,17 @@ impl Region<'_> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
-        // Where the last new segment cost an old one the next does too, or the list is full with it: given up now, the
-        // old one costs no rotation of its own.
-        let is_tight = self.tight || self.segments.len().saturating_add(KEPT_ENTRIES) >= self.segments.limit();
-        if strict
-            && self.ring
-            && is_tight
-            && !self.has_dead()
-            && let Some(step) = self.drop_step()
-        {
-            return Ok(step);
+        if strict && self.ring && !self.has_dead() {
+            // Where the last new segment cost an old one the next does too, or the list is full with it: given up now,
+            // the old one costs no rotation of its own.
+            let is_tight = match self.entry_step(KEPT_ENTRIES) {
+                Ok(None) => self.tight,
+                Ok(Some(step)) => return Ok(step),
+                Err(_) => true,
+            };
+            if is_tight && let Some(step) = self.drop_step() {
+                return Ok(step);
+            }
         }
         let more = usize::from(self.active_as_retained().is_some());
         let fits = if strict {
@@ -389,7 +390,7 @@ impl Region<'_> {
         if needed <= self.segments.limit() {
             return Ok(None);
         }
-        match self.remove_step() {
+        match self.make_room() {
             Some(step) => Ok(Some(step)),
             None => Err(Error::TooManySegments { needed }),
         }
@@ -458,10 +459,10 @@ impl Region<'_> {
         }
     }
 
-    /// Gives up the oldest segment that is not given up yet. Where segments cannot be removed its room would not come
-    /// back, so that all would go for nothing, one after the other: then only with a second spare to go on in.
+    /// Gives up the oldest segment that is not given up yet. One that cannot be removed costs its room, and the next goes
+    /// in its place; but after two in a row all would go for nothing: then only with a second spare to go on in.
     fn drop_step(&self) -> Option<Step> {
-        if self.remove_failed && self.spares[1].is_none() {
+        if self.stuck_in_a_row > 1 && self.spares[1].is_none() {
             return None;
         }
         let at = self
@@ -497,13 +498,7 @@ impl Region<'_> {
         if self.has_dead() {
             return self.rotate(false);
         }
-        let step =
-            if self.segments.as_slice().iter().any(|segment| !segment.is_listed()) || self.aside.abandoned.is_some() {
-                self.remove_step().or_else(|| self.sync_step())
-            } else {
-                None
-            };
-        Ok(step.unwrap_or(Step::Ready {
+        Ok(self.make_room().unwrap_or(Step::Ready {
             offset: self.active.tail,
         }))
     }

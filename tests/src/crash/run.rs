@@ -183,6 +183,8 @@ impl<'m, M: Machine> Life<'m, M> {
         let log = self.machine.open(&mut self.process, how, self.counters.opens);
         self.called();
         let mut log = match log {
+            // What cannot be removed keeps no log from opening; here nothing can, any more.
+            Ok(_) if self.has_crashed() => return Err(Stop::Crashed),
             Ok(log) => log,
             Err(Denied::Crashed) => return Err(Stop::Crashed),
             Err(Denied::SyncFailed { .. }) => return Err(Stop::Poisoned),

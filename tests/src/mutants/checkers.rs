@@ -314,8 +314,7 @@ fn healing() -> Run {
     let whole = sealed.bytes(first).expect("the first segment").to_vec();
     let end = whole.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
     let expected = read_all(&mut opened(sealed.clone()), None).0;
-    // As long as its header is there: of a seal that left no trace nobody knows.
-    for lost in 1..50 {
+    for lost in 1..100 {
         run.look(format!("{lost} bytes of a seal lost and found"), || {
             let mut ram = sealed.clone();
             ram.bytes_mut(first).expect("the first segment")[end - lost..end].fill(0);

@@ -25,12 +25,13 @@ fn all_words(setup: &Setup, len: u32, depth: u8) {
         Row::Closed,
         Row::Torn,
         Row::Settled,
-        Row::Removed,
         Row::SeveralSegments,
         Row::WentOn,
         Row::NewSegment,
     ];
-    for row in rows {
+    // A removal that a crash kept from its end takes a reclaim and a sync.
+    let removed = (len > 1).then_some(Row::Removed);
+    for row in rows.into_iter().chain(removed) {
         assert!(explorer.hits().of(row) > 0, "not met: {row}");
     }
 }

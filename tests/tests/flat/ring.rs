@@ -1,10 +1,11 @@
 //! A ring gives up its oldest segments, says which sequences went with them, and loses nothing else.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
+use embedded_io::ErrorKind;
 use walstone_core::flat::{Device, DeviceGeometry, FlatCapacity, FlatStorage};
 use walstone_core::{Capacity, Error, Log, Options};
 use walstone_tests::crash::explore::telling_limits;
@@ -170,11 +171,11 @@ fn a_crash_while_the_oldest_goes_leaves_it_or_not() {
     }
 }
 
-/// A chip that can no longer be erased.
+/// A chip some blocks of which can no longer be erased.
 #[derive(Debug)]
-struct Stuck(Chip, Rc<Cell<bool>>);
+struct Worn(Chip, Rc<RefCell<Range<u32>>>);
 
-impl Device for Stuck {
+impl Device for Worn {
     type Error = ChipError;
 
     fn geometry(&self) -> DeviceGeometry {
@@ -194,7 +195,8 @@ impl Device for Stuck {
     }
 
     fn erase(&mut self, offset: u32, len: u32) -> Result<(), ChipError> {
-        match self.1.get() {
+        let worn = self.1.borrow();
+        match worn.start < offset + len && offset < worn.end {
             true => Err(ChipError::Failed),
             false => self.0.erase(offset, len),
         }
@@ -205,21 +207,25 @@ impl Device for Stuck {
     }
 }
 
-/// One segment could not be erased, so its room did not come back; the ring gave up the next one, and the next, until
-/// appends were refused with nothing left.
+type WornRing = Log<'static, FlatStorage<'static, Worn>>;
+
+fn worn(chip: Chip, setup: &FlashSetup, seed: u64, blocks: Range<u32>) -> (WornRing, Rc<RefCell<Range<u32>>>) {
+    let blocks = Rc::new(RefCell::new(blocks));
+    let storage = FlatStorage::open(Worn(chip, blocks.clone()), setup.slot_len, FlatCapacity::heap(8, 64));
+    let options = Options {
+        ring: true,
+        ..Options::new(7, seed)
+    };
+    let log = Log::open_or_create(storage.ok().unwrap(), Capacity::heap(512), options);
+    (log.ok().unwrap(), blocks)
+}
+
+/// Nothing could be erased any more, so no room came back; the ring gave up the next segment, and the next, until appends
+/// were refused with nothing left.
 #[test]
 fn what_cannot_be_erased_does_not_cost_the_whole_ring() {
     let setup = FlashSetup::named("flash-4").unwrap();
-    let stuck = Rc::new(Cell::new(false));
-    let device = Stuck(setup.blank(), stuck.clone());
-    let storage = FlatStorage::open(device, setup.slot_len, FlatCapacity::heap(8, 64))
-        .ok()
-        .unwrap();
-    let options = Options {
-        ring: true,
-        ..Options::new(7, 1)
-    };
-    let mut log = Log::create(storage, Capacity::heap(512), options).ok().unwrap();
+    let (mut log, blocks) = worn(setup.blank(), &setup, 1, 0..0);
     // Around more than once: no slot is left that is to be erased before its use.
     while log.written_mark().segment.0 < 20 {
         assert!(log.append(1, &[7; 100]).is_ok());
@@ -227,9 +233,44 @@ fn what_cannot_be_erased_does_not_cost_the_whole_ring() {
     assert!(log.sync().is_ok());
     log.lost();
     let held = log.last_sequence() - log.oldest_sequence() + 1;
-    stuck.set(true);
+    blocks.replace(0..setup.device.len());
     let full = (0..1000).any(|_| log.append(1, &[7; 100]).is_err());
     assert!(full && log.poisoned().is_none());
     let gone = log.lost().map_or(0, |lost| lost.end() - lost.start() + 1);
-    assert!(gone <= held / 2, "{gone} of {held} records are gone");
+    // One record a segment; the first could have been the only one that stays.
+    assert_eq!(gone, 2, "of {held}");
+}
+
+/// One slot could no longer be erased. No segment was removed any more after that, and the next open failed, and each one
+/// after it: the slot cost the log.
+#[test]
+fn a_slot_that_cannot_be_erased_costs_that_slot() {
+    let setup = FlashSetup::named("flash-4").unwrap();
+    for slot in 0..8 {
+        let (mut log, blocks) = worn(setup.blank(), &setup, 1, 0..0);
+        while log.written_mark().segment.0 < 20 {
+            assert!(log.append(1, &[7; 100]).is_ok());
+        }
+        let before = log.last_sequence() - log.oldest_sequence() + 1;
+        let start = slot * setup.slot_len;
+        blocks.replace(start..start + setup.slot_len);
+        for life in 2..5 {
+            // One call may be the one that finds out.
+            let refused = (0..300).filter(|_| log.append(1, &[7; 100]).is_err()).count();
+            assert!(refused <= 1 && log.poisoned().is_none(), "slot {slot}: {refused}");
+            assert!(log.sync().is_ok());
+            assert_eq!(
+                log.report().not_removed as usize + refused,
+                1,
+                "slot {slot}, life {life}"
+            );
+            let held = log.last_sequence() - log.oldest_sequence() + 1;
+            assert!(held + 2 > before, "slot {slot}: {held} of {before} records");
+            let chip = log.into_storage().into_device().0;
+            (log, _) = worn(chip, &setup, life, start..start + setup.slot_len);
+        }
+        if log.report().not_removed > 0 {
+            assert_eq!(log.report().remove_error, Some(ErrorKind::TimedOut));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod deletions;
 mod ends;
 mod full;
+mod removal;
 mod returning;
 
 use walstone_core::frame::{self, Kind};
