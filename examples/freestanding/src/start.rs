@@ -36,6 +36,21 @@ global_asm!(
     entry = sym entry,
 );
 
+#[cfg(target_arch = "riscv64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    ".option push",
+    ".option norelax",
+    "lla gp, __global_pointer$",
+    ".option pop",
+    "mv a0, sp",
+    "andi sp, sp, -16",
+    "call {entry}",
+    "unimp",
+    entry = sym entry,
+);
+
 /// Gets the stack as the kernel made it: the number of arguments, then a pointer to each.
 unsafe extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: the kernel put the number of arguments there.
