@@ -4,7 +4,7 @@ use core::ops::{Deref, DerefMut};
 
 use crate::sys::{AnonymousMap, Errno};
 
-/// Memory that two buffers are made of. Writes are gathered in one while the other is on its way to the device.
+/// Memory that buffers are made of. Writes are gathered in one while others are on their way to the device.
 #[derive(Debug)]
 pub struct Memory<'m>(Source<'m>);
 
@@ -18,39 +18,51 @@ enum Source<'m> {
 pub(crate) const ALIGN: usize = 4096;
 
 impl<'m> Memory<'m> {
-    /// Lends memory. 16 KiB suffice, 256 KiB are good for throughput; up to 4 KiB are lost to alignment.
+    /// Lends memory for four buffers, or for two if there is no more. 16 KiB suffice, 1 MiB is good for throughput; up to
+    /// 4 KiB are lost to alignment.
     #[must_use]
     pub fn lend(bytes: &'m mut [u8]) -> Self {
         Self(Source::Lent(bytes))
     }
 
-    /// Maps two anonymous buffers of `buffer_len` bytes each.
+    /// Maps four anonymous buffers of `buffer_len` bytes each; those that are not needed take no memory.
     #[must_use]
     pub const fn map(buffer_len: usize) -> Self {
         Self(Source::Mapped(buffer_len))
     }
 
-    /// Two buffers of equal length; `None` where that would be less than one unit of alignment.
-    pub(crate) fn split(self) -> Result<Option<[Buffer<'m>; 2]>, Errno> {
-        Ok(match self.0 {
+    /// Buffers of equal length, two at least; `None` where that would be less than one unit of alignment each.
+    pub(crate) fn split(self) -> Result<Option<Buffers<'m>>, Errno> {
+        let mut buffers = Buffers::new();
+        match self.0 {
             Source::Mapped(len) => {
                 let len = len.next_multiple_of(ALIGN).max(ALIGN);
-                Some([
-                    Buffer::Mapped(AnonymousMap::new(len)?),
-                    Buffer::Mapped(AnonymousMap::new(len)?),
-                ])
+                while !buffers.is_full() {
+                    // There is room.
+                    let _ = buffers.push(Buffer::Mapped(AnonymousMap::new(len)?));
+                }
             }
             Source::Lent(bytes) => {
                 let skipped = bytes.as_ptr().align_offset(ALIGN).min(bytes.len());
                 let (_, bytes) = bytes.split_at_mut(skipped);
-                let half = bytes.len() / 2 / ALIGN * ALIGN;
-                let (first, rest) = bytes.split_at_mut(half);
-                let (second, _) = rest.split_at_mut(half);
-                (half > 0).then_some([Buffer::Lent(first), Buffer::Lent(second)])
+                let units = bytes.len() / ALIGN;
+                if units < 2 {
+                    return Ok(None);
+                }
+                let len = units / units.min(BUFFERS) * ALIGN;
+                for part in bytes.chunks_exact_mut(len).take(BUFFERS) {
+                    let _ = buffers.push(Buffer::Lent(part));
+                }
             }
-        })
+        }
+        Ok(Some(buffers))
     }
 }
+
+/// Buffers of a region, at most.
+pub(crate) const BUFFERS: usize = 4;
+
+pub(crate) type Buffers<'m> = heapless::Vec<Buffer<'m>, BUFFERS>;
 
 impl Default for Memory<'_> {
     /// Mapped, large enough for throughput.
@@ -91,14 +103,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_are_aligned_and_apart() {
+    fn buffers_are_aligned_and_apart() {
         let mut bytes = std::vec![0; 5 * ALIGN + 17];
-        let [first, second] = Memory::lend(&mut bytes[3..]).split().unwrap().unwrap();
-        assert_eq!((first.len(), second.len()), (2 * ALIGN, 2 * ALIGN));
-        assert_eq!(first.as_ptr() as usize % ALIGN, 0);
-        assert_eq!(second.as_ptr() as usize - first.as_ptr() as usize, 2 * ALIGN);
+        let lent = Memory::lend(&mut bytes[3..]).split().unwrap().unwrap();
+        assert_eq!(lent.len(), BUFFERS);
+        for (at, buffer) in lent.iter().enumerate() {
+            assert_eq!(buffer.len(), ALIGN);
+            assert_eq!(buffer.as_ptr() as usize % ALIGN, 0);
+            assert_eq!(buffer.as_ptr() as usize - lent[0].as_ptr() as usize, at * ALIGN);
+        }
+        let mut bytes = std::vec![0; 23 * ALIGN];
+        let lent = Memory::lend(&mut bytes).split().unwrap().unwrap();
+        assert_eq!((lent.len(), lent[0].len()), (BUFFERS, 5 * ALIGN));
+        let mut bytes = std::vec![0; 3 * ALIGN];
+        assert!(Memory::lend(&mut bytes).split().unwrap().unwrap().len() >= 2);
         assert!(Memory::lend(&mut [0; 100]).split().unwrap().is_none());
-        let [first, second] = Memory::map(1).split().unwrap().unwrap();
-        assert_eq!((first.len(), second.len()), (ALIGN, ALIGN));
+        let mapped = Memory::map(1).split().unwrap().unwrap();
+        assert_eq!((mapped.len(), mapped[0].len()), (BUFFERS, ALIGN));
     }
 }

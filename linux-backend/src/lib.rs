@@ -20,6 +20,11 @@
 //! this counts on the device to keep the old or the new content of a sector when power is lost in the middle. Where
 //! it may not, give the geometry a `sync_unit`.
 //!
+//! Where more is appended between two syncs than a buffer holds, whole buffers are sent on their way without being waited
+//! for (io_submit(2)), up to three at a time. The next hand-over, sync or read of their bytes waits, and so does whatever
+//! ends the use of the files: the lock on a root outlives every write. A kernel that has no such writes, or may not give
+//! them, is told of by [`Stats`], and large writes go one by one.
+//!
 //! # Without a heap
 //!
 //! ```
@@ -54,7 +59,9 @@
 //! # What it does not do
 //!
 //! It does not run on other systems than Linux, nor on processors other than x86-64, AArch64 and 64-bit RISC-V. It has no
-//! threads: what may wait, waits in the call.
+//! threads: what may wait, waits in the call. Of a region 16 segments are open at once; another one takes the place of the
+//! one that was not used for longest, whose maps stay. Only where calls in 16 segments are under way at the same moment a
+//! call in another one is refused ([`Cause::TooManyOpen`]).
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -90,6 +97,7 @@ mod buffer;
 mod directory;
 mod error;
 mod fill;
+mod flights;
 mod names;
 #[cfg(feature = "alloc")]
 mod pin;

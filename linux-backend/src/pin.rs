@@ -17,7 +17,8 @@ use crate::sys::FileMap;
 /// Bytes of a segment; they stay mapped, and the same, while it lives.
 ///
 /// A page that the device cannot read raises `SIGBUS` when it is looked at, as does a file that somebody shortens
-/// meanwhile. Bytes lent before a sync failed are good only as long as the kernel keeps their pages.
+/// meanwhile. On [`WritePath::Buffered`](crate::WritePath::Buffered), bytes lent before a sync failed are good only as long as the
+/// kernel keeps their pages: once they were written past the page cache they are what the device answered.
 #[derive(Clone, Debug)]
 pub struct Pin {
     map: Arc<FileMap>,

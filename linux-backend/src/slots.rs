@@ -2,6 +2,7 @@
 
 use walstone_core::{Mark, SegmentId};
 
+use crate::buffer::ALIGN;
 use crate::error::Cause;
 use crate::names;
 use crate::sys::{self, Access, DirectIo, Errno, Fd, FdNumber};
@@ -212,6 +213,22 @@ impl Slot {
             None => sys::open(dir, names::segment(self.id).c_str(), Access::WriteDirect)?,
         };
         Ok(self.direct.insert(fd).number())
+    }
+
+    /// An opening that reads past the page cache whole units of the largest alignment; `None` where there is no such thing.
+    pub(crate) fn past_cache(&self, dir: &Fd, segment_len: u32) -> Result<Option<Fd>, Errno> {
+        let possible = match self.direct_io()? {
+            DirectIo::Aligned(align) => align as usize <= ALIGN,
+            DirectIo::Unknown => true,
+            DirectIo::No => false,
+        };
+        if !possible || !(segment_len as usize).is_multiple_of(ALIGN) {
+            return Ok(None);
+        }
+        match sys::open(dir, names::segment(self.id).c_str(), Access::WriteDirect) {
+            Err(Errno::EINVAL) => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 
     /// Another opening of the file.

@@ -35,7 +35,7 @@ pub(crate) enum Put {
 
 /// Where the bytes of a buffer that is on its way stand in the file, and in the buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Flight {
+pub(crate) struct Departed {
     pub(crate) file: Range<u32>,
     pub(crate) buffer: Range<usize>,
 }
@@ -83,6 +83,11 @@ impl<'m> Staged<'m> {
     /// The segment that the window is of, where something in it is not in the file yet.
     pub(crate) fn dirty_segment(&self) -> Option<SegmentId> {
         (!self.dirty.is_empty()).then_some(self.id)
+    }
+
+    /// What is dirty ends with a block, which later bytes do not share.
+    pub(crate) fn ends_block(&self) -> bool {
+        self.dirty.end.is_multiple_of(self.block)
     }
 
     /// Gathers as many of `data` as there is room for, at `at`.
@@ -147,13 +152,13 @@ impl<'m> Staged<'m> {
 
     /// Sends what is dirty on its way: `spare` is the buffer that holds it from now on, and the window goes on with
     /// the other one, behind it. The blocks that both have in common are not written again before the flight ended.
-    pub(crate) fn depart(&mut self, spare: &mut Buffer<'m>) -> Option<Flight> {
+    pub(crate) fn depart(&mut self, spare: &mut Buffer<'m>) -> Option<Departed> {
         if self.dirty.is_empty() {
             return None;
         }
         let end = self.dirty.end;
         let file = self.down(self.dirty.start)..self.up(end);
-        let flight = Flight {
+        let departed = Departed {
             buffer: (file.start - self.base) as usize..(file.end - self.base) as usize,
             file,
         };
@@ -166,7 +171,7 @@ impl<'m> Staged<'m> {
         }
         self.base = base;
         self.dirty = end..end;
-        Some(flight)
+        Some(departed)
     }
 
     /// Copies the bytes of `range` that the file does not hold yet to where they belong in `buf`, which starts at

@@ -28,8 +28,12 @@ pub struct Stats {
     pub durable_writes_refused: bool,
     /// The file system cannot reserve blocks: they are written without.
     pub allocate_refused: bool,
+    /// The kernel has no writes that nobody waits for, or may not give them: large ones go one by one.
+    pub flights_refused: bool,
     /// Writes that promise nothing.
     pub writes: u64,
+    /// Those of them that were not waited for before the next.
+    pub flights: u64,
     /// Writes that were durable on return.
     pub durable_writes: u64,
     /// Bytes of both.
@@ -43,6 +47,8 @@ pub(crate) struct Counters {
     pub(crate) direct_refused: AtomicBool,
     pub(crate) durable_writes_refused: AtomicBool,
     pub(crate) allocate_refused: AtomicBool,
+    pub(crate) flights_refused: AtomicBool,
+    pub(crate) flights: AtomicU64,
     pub(crate) writes: AtomicU64,
     pub(crate) durable_writes: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
@@ -61,6 +67,8 @@ impl Counters {
             direct_refused: self.direct_refused.load(Ordering::Relaxed),
             durable_writes_refused: self.durable_writes_refused.load(Ordering::Relaxed),
             allocate_refused: self.allocate_refused.load(Ordering::Relaxed),
+            flights_refused: self.flights_refused.load(Ordering::Relaxed),
+            flights: self.flights.load(Ordering::Relaxed),
             writes: self.writes.load(Ordering::Relaxed),
             durable_writes: self.durable_writes.load(Ordering::Relaxed),
             written_bytes: self.written_bytes.load(Ordering::Relaxed),

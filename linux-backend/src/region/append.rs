@@ -5,9 +5,9 @@ use core::ops::Range;
 use walstone_core::{Mark, SegmentId};
 
 use super::{Guard, RegionFiles, State};
-use crate::buffer::Buffer;
 use crate::error::{Cause, Doing, LinuxError};
-use crate::staged::Put;
+use crate::flights::{Flight, Flights};
+use crate::staged::{Departed, Put};
 use crate::stats::count;
 use crate::sys::{self, Durability, Errno};
 
@@ -57,6 +57,12 @@ impl<'m> RegionFiles<'m> {
                     let layout = layout.map_err(|errno| self.error(Doing::Write, id, errno))?;
                     layout.blank_from = layout.blank_from.max(at);
                 }
+                // Another place of a segment that was just left.
+                Put::Load(range) if state.flies(id, range.start..u32::MAX) => {
+                    drop(state);
+                    self.land(&mut self.flights.lock(), Doing::Write)?;
+                    state = self.state.lock();
+                }
                 Put::Load(range) => {
                     if let Err(error) = self.load(&mut state, id, range) {
                         // What was put shares a block with what could not be read.
@@ -66,7 +72,7 @@ impl<'m> RegionFiles<'m> {
                 }
                 Put::Full => {
                     drop(state);
-                    self.push(Doing::Write, None)?;
+                    self.make_room(Doing::Write)?;
                     state = self.state.lock();
                 }
             }
@@ -109,8 +115,7 @@ impl<'m> RegionFiles<'m> {
         }
         // What was gathered in another segment went before; what is on its way is not there yet.
         let dirty = state.staged.dirty(to.segment);
-        let flying = state.in_flight.as_ref();
-        let flying = flying.is_some_and(|(id, range)| *id == to.segment && range.start < to.end);
+        let flying = state.flies(to.segment, 0..to.end);
         drop(state);
         if flying || (!dirty.is_empty() && dirty.start < to.end) {
             return self.push(Doing::Write, None);
@@ -127,15 +132,19 @@ impl<'m> RegionFiles<'m> {
 
     /// Writes what is gathered; with `sync`, makes that segment durable up to there.
     pub(super) fn push(&self, doing: Doing, sync: Option<Mark>) -> Result<(), LinuxError> {
-        let mut spare = self.flight.lock();
-        let mut state = self.state.lock();
-        let named = sync.map(|to| to.segment).or(state.staged.dirty_segment());
+        self.push_by(&mut self.flights.lock(), doing, sync)
+    }
+
+    /// As [`Self::push`]; on return nothing is on its way.
+    pub(super) fn push_by(
+        &self,
+        flights: &mut Flights<'m>,
+        doing: Doing,
+        sync: Option<Mark>,
+    ) -> Result<(), LinuxError> {
+        let state = self.state.lock();
         // Also with nothing gathered: it may have been in the flight that failed while this one waited.
-        if state.broken {
-            let id = named.or(state.lost.map(|lost| lost.segment));
-            return Err(self.error(doing, id.unwrap_or(SegmentId(0)), Cause::Broken));
-        }
-        let Some(named) = named else { return Ok(()) };
+        self.check_unbroken(&state, doing, sync)?;
         let wanted = match sync {
             None => true,
             Some(to) => {
@@ -144,11 +153,20 @@ impl<'m> RegionFiles<'m> {
             }
         };
         if wanted && let Some(id) = state.staged.dirty_segment() {
-            let vouched =
-                sync.is_some() && id == named && state.durable_writes && !self.open(&mut state, doing, id)?.unsynced;
-            state = self.fly(state, &mut spare, doing, id, vouched)?;
+            let mut state = self.cleared(state, flights, doing)?;
+            let vouches = sync.is_some_and(|to| to.segment == id) && state.durable_writes;
+            let manner = if vouches && !self.open(&mut state, doing, id)?.unsynced {
+                Manner::Vouched
+            } else {
+                Manner::Awaited
+            };
+            self.fly(state, flights, doing, id, manner)?;
+        } else {
+            drop(state);
         }
+        self.land(flights, doing)?;
         let Some(to) = sync else { return Ok(()) };
+        let mut state = self.state.lock();
         state.since_sync = 0;
         let slot = self.open(&mut state, doing, to.segment)?;
         if !slot.unsynced {
@@ -161,7 +179,7 @@ impl<'m> RegionFiles<'m> {
         let mut state = self.state.lock();
         state.slots.leave(entered);
         match synced {
-            // Nothing was written to it meanwhile: the flight is ours.
+            // Nothing was written to it meanwhile: the flights are ours.
             Ok(()) => {
                 if let Some(slot) = state.slots.find(to.segment) {
                     slot.unsynced = false;
@@ -175,43 +193,109 @@ impl<'m> RegionFiles<'m> {
         }
     }
 
-    /// Writes what is gathered, without the state lock.
+    /// Makes room where the buffer is full. Whole blocks past the page cache need not be waited for.
+    fn make_room(&self, doing: Doing) -> Result<(), LinuxError> {
+        let mut flights = self.flights.lock();
+        let state = self.state.lock();
+        self.check_unbroken(&state, doing, None)?;
+        let Some(id) = state.staged.dirty_segment() else {
+            return Ok(());
+        };
+        let whole = state.direct == Some(true) && state.staged.ends_block();
+        if whole && flights.is_possible() {
+            let state = self.cleared(state, &mut flights, doing)?;
+            return self.fly(state, &mut flights, doing, id, Manner::Alone);
+        }
+        drop(state);
+        if whole {
+            self.counters.refuse(&self.counters.flights_refused);
+        }
+        self.push_by(&mut flights, doing, None)
+    }
+
+    fn check_unbroken(&self, state: &State<'m>, doing: Doing, sync: Option<Mark>) -> Result<(), LinuxError> {
+        if !state.broken {
+            return Ok(());
+        }
+        let lost = state.lost.map(|lost| lost.segment);
+        let id = sync.map(|to| to.segment).or(state.staged.dirty_segment()).or(lost);
+        Err(self.error(doing, id.unwrap_or(SegmentId(0)), Cause::Broken))
+    }
+
+    /// The state at a moment when a buffer is free for what is gathered, and nothing on its way shares a block with it.
+    fn cleared<'s>(
+        &'s self,
+        state: Guard<'s, 'm>,
+        flights: &mut Flights<'m>,
+        doing: Doing,
+    ) -> Result<Guard<'s, 'm>, LinuxError> {
+        if !state.is_apart() {
+            drop(state);
+            self.land(flights, doing)?;
+        } else if flights.free().is_none() {
+            drop(state);
+            self.land_one(flights, doing)?;
+        } else {
+            return Ok(state);
+        }
+        Ok(self.state.lock())
+    }
+
+    /// Sends what is gathered on its way, without the state lock.
     fn fly<'s>(
         &'s self,
         mut state: Guard<'s, 'm>,
-        spare: &mut Buffer<'m>,
+        flights: &mut Flights<'m>,
         doing: Doing,
         id: SegmentId,
-        vouched: bool,
-    ) -> Result<Guard<'s, 'm>, LinuxError> {
+        manner: Manner,
+    ) -> Result<(), LinuxError> {
         let direct = state.direct.unwrap_or(false);
         let slot = self.open(&mut state, doing, id)?;
-        let writer = slot
-            .writer(&self.dir, direct)
-            .map_err(|errno| self.error(doing, id, errno))?;
+        let io = |errno| self.error(doing, id, errno);
+        let writer = slot.writer(&self.dir, direct).map_err(io)?;
         let entered = slot.enter();
-        let block = state.staged.block();
-        let start = state.staged.dirty(id).start;
-        let Some(flight) = state.staged.depart(spare) else {
+        let new_from = state.staged.dirty(id).start;
+        let departed = flights.free().and_then(|buffer| state.staged.depart(buffer));
+        let Some(Departed { file, buffer: bytes }) = departed else {
             state.slots.leave(entered);
-            return Ok(state);
+            return Ok(());
         };
-        state.in_flight = Some((id, flight.file.clone()));
+        let vouched = manner == Manner::Vouched;
+        if let Some(slot) = state.slots.find(id) {
+            slot.unsynced |= !vouched;
+        }
+        let from = state.in_flight.as_ref().map_or(file.start, |(_, flying)| flying.start);
+        state.in_flight = Some((id, from..file.end));
+        let block = state.staged.block();
         drop(state);
 
-        let bytes = spare.get(flight.buffer).unwrap_or_default();
-        let at = u64::from(flight.file.start);
+        count(&self.counters.written_bytes, bytes.len() as u64);
+        let flight = Flight {
+            id,
+            writer,
+            new_from,
+            file,
+            bytes,
+            block,
+            entered,
+        };
+        if manner == Manner::Alone && flights.launch(&flight) {
+            count(&self.counters.writes, 1);
+            count(&self.counters.flights, 1);
+            return Ok(());
+        }
         let mut durable = vouched;
         let mut written = Err(Errno::ENOSYS);
         if vouched {
-            written = sys::write_at(writer, bytes, at, block, Durability::Durable);
+            written = flights.write(&flight, Durability::Durable);
             if matches!(written, Err(Errno::EOPNOTSUPP | Errno::ENOSYS)) {
                 self.counters.refuse(&self.counters.durable_writes_refused);
                 durable = false;
             }
         }
         if !durable {
-            written = sys::write_at(writer, bytes, at, block, Durability::Written);
+            written = flights.write(&flight, Durability::Written);
         }
         let counter = if durable {
             &self.counters.durable_writes
@@ -219,21 +303,59 @@ impl<'m> RegionFiles<'m> {
             &self.counters.writes
         };
         count(counter, 1);
-        count(&self.counters.written_bytes, bytes.len() as u64);
-
-        let mut state = self.state.lock();
-        state.in_flight = None;
         if vouched && !durable {
+            let mut state = self.state.lock();
             state.durable_writes = false;
+            if let Some(slot) = state.slots.find(id) {
+                slot.unsynced = true;
+            }
         }
-        if let Some(slot) = state.slots.find(id) {
-            slot.unsynced |= !durable;
-        }
-        state.slots.leave(entered);
-        if let Err(errno) = written {
-            state.lose(id, start);
-            return Err(self.error(doing, id, errno));
-        }
-        Ok(state)
+        self.landed_flight(flights, doing, &flight, written)
     }
+
+    /// Waits for everything that is on its way. The first failure, if any.
+    pub(super) fn land(&self, flights: &mut Flights<'m>, doing: Doing) -> Result<(), LinuxError> {
+        let mut landed = Ok(());
+        while !flights.is_empty() {
+            landed = landed.and(self.land_one(flights, doing));
+        }
+        landed
+    }
+
+    fn land_one(&self, flights: &mut Flights<'m>, doing: Doing) -> Result<(), LinuxError> {
+        match flights.land() {
+            None => Ok(()),
+            Some((flight, written)) => self.landed_flight(flights, doing, &flight, written),
+        }
+    }
+
+    /// Takes in how one ended.
+    fn landed_flight(
+        &self,
+        flights: &Flights<'m>,
+        doing: Doing,
+        flight: &Flight,
+        written: Result<(), Errno>,
+    ) -> Result<(), LinuxError> {
+        let mut state = self.state.lock();
+        if flights.is_empty() {
+            state.in_flight = None;
+        }
+        state.slots.leave(flight.entered);
+        written.map_err(|errno| {
+            state.lose(flight.id, flight.new_from);
+            self.error(doing, flight.id, errno)
+        })
+    }
+}
+
+/// How gathered bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Nobody waits for them.
+    Alone,
+    /// Written on return.
+    Awaited,
+    /// Durable on return.
+    Vouched,
 }

@@ -1,8 +1,9 @@
 //! The files of one region, shared by its handles: what is gathered, what is on its way, what is open.
 //!
-//! Two locks, taken in this order. *Flight*: held by whoever writes gathered bytes or syncs, for as long as the device
-//! takes, so that no block has two writes on their way; it owns the buffer that is written from. *State*: held
-//! for a copy or a short call. An append needs the second alone unless its buffer is full.
+//! Two locks, taken in this order. *Flights*: held by whoever writes gathered bytes or syncs, so that no block has two
+//! writes on their way; they own the buffers that are written from. *State*: held for a copy or a short call. An append
+//! needs the second alone unless its buffer is full. Then past the page cache whole blocks are sent on their way and
+//! not waited for, up to three buffers of them; everything else waits for what it wrote, and a sync for all.
 
 mod append;
 mod claim;
@@ -13,8 +14,9 @@ use core::ops::Range;
 
 use walstone_core::{Geometry, Mark, SegmentId};
 
-use crate::buffer::{ALIGN, Buffer, Memory};
+use crate::buffer::{ALIGN, Memory};
 use crate::error::{Cause, Doing, LinuxError};
+use crate::flights::Flights;
 use crate::names::{self, Name};
 use crate::slots::{NotOpened, Slot, Slots};
 use crate::staged::Staged;
@@ -30,7 +32,7 @@ pub struct RegionFiles<'m> {
     writable: bool,
     mark: ForkMark,
     state: Mutex<State<'m>>,
-    flight: Mutex<Buffer<'m>>,
+    flights: Mutex<Flights<'m>>,
     /// Held while blocks are written ahead: zeros of a slow claim must not come after bytes of a fast one.
     claiming: Mutex<u32>,
     counters: Counters,
@@ -40,7 +42,7 @@ pub struct RegionFiles<'m> {
 struct State<'m> {
     slots: Slots,
     staged: Staged<'m>,
-    /// What is on its way to the device, and not yet to be read from the file.
+    /// All that is on its way to the device lies in here, and is not yet to be read from the file.
     in_flight: Option<(SegmentId, Range<u32>)>,
     /// The write path, once it is known.
     direct: Option<bool>,
@@ -58,6 +60,21 @@ struct State<'m> {
 }
 
 impl State<'_> {
+    /// Whether some of these bytes may be on their way.
+    fn flies(&self, id: SegmentId, range: Range<u32>) -> bool {
+        let flying = self.in_flight.as_ref().filter(|(flying, _)| *flying == id);
+        flying.is_some_and(|(_, flying)| flying.start < range.end && range.start < flying.end)
+    }
+
+    /// Whether what is gathered goes on where all that is on its way ends, or behind.
+    fn is_apart(&self) -> bool {
+        let Some((flying, range)) = &self.in_flight else {
+            return true;
+        };
+        let start = self.staged.dirty(*flying).start;
+        self.staged.dirty_segment() == Some(*flying) && range.end <= start - start % self.staged.block()
+    }
+
     /// Nothing is written any more, and what starts here is not in the file.
     fn lose(&mut self, segment: SegmentId, start: u32) {
         self.broken = true;
@@ -78,8 +95,9 @@ impl<'m> RegionFiles<'m> {
             return Err(Cause::Erased);
         }
         let needed = 3 * ALIGN;
-        let buffers = memory.split()?.ok_or(Cause::Memory { len: 0, needed })?;
-        let [first, second] = buffers;
+        let too_little = Cause::Memory { len: 0, needed };
+        let mut buffers = memory.split()?.ok_or(too_little)?;
+        let first = buffers.pop().ok_or(too_little)?;
         let nowhere = Mark {
             segment: SegmentId(0),
             end: 0,
@@ -103,7 +121,7 @@ impl<'m> RegionFiles<'m> {
                 lent: nowhere,
                 dir_synced: false,
             }),
-            flight: Mutex::new(second),
+            flights: Mutex::new(Flights::new(buffers)),
             claiming: Mutex::new(0),
             counters: Counters::default(),
         })
@@ -238,7 +256,9 @@ impl<'m> RegionFiles<'m> {
         if self.is_forked() {
             return;
         }
-        let _flight = self.flight.lock();
+        let mut flights = self.flights.lock();
+        // A failure is kept in the state.
+        let _ = self.land(&mut flights, Doing::Write);
         let mut state = self.state.lock();
         state.stopped = true;
         if let Some(id) = state.staged.dirty_segment() {
@@ -250,7 +270,8 @@ impl<'m> RegionFiles<'m> {
 
     /// Forgets a segment that is no more; waits for bytes on their way to it.
     pub(crate) fn forget(&self, id: SegmentId) {
-        let _flight = self.flight.lock();
+        let mut flights = self.flights.lock();
+        let _ = self.land(&mut flights, Doing::Write);
         let mut state = self.state.lock();
         state.staged.removed(id);
         state.slots.removed(id);

@@ -54,12 +54,12 @@ impl<'m> RegionFiles<'m> {
     pub(super) fn landed(&self, id: SegmentId, range: Range<u32>) -> Guard<'_, 'm> {
         loop {
             let state = self.state.lock();
-            let flying = state.in_flight.as_ref().filter(|(flying, _)| *flying == id);
-            if !flying.is_some_and(|(_, flight)| flight.start < range.end && range.start < flight.end) {
+            if !state.flies(id, range.clone()) {
                 return state;
             }
             drop(state);
-            drop(self.flight.lock());
+            // What failed is lost, and said to be.
+            let _ = self.land(&mut self.flights.lock(), Doing::Read);
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! Programs without a C library may use these calls, too; they may change in any release.
 
+mod aio;
 mod arch;
 mod dir;
 mod errno;
@@ -17,6 +18,7 @@ mod process;
 mod transfer;
 mod watch;
 
+pub use aio::WriteQueue;
 pub use dir::{Names, make_dir, remove, remove_dir, rename, sync_dir};
 pub use errno::Errno;
 pub use fd::{Fd, FdNumber};

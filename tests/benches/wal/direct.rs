@@ -18,6 +18,10 @@ use crate::subject::{Actor, Subject, Task, Workload};
 /// Writes of whole blocks, durable on return; for bulk, plain ones of 1 MiB and a sync.
 pub(crate) struct RawDirect;
 
+/// Bulk into blocks that the file system has only reserved, as it has for a log that goes on and on: it notes of each write
+/// that its blocks are written now.
+pub(crate) struct RawReserved;
+
 /// The log over `walstone-linux` alone, in one thread.
 pub(crate) struct Linux;
 
@@ -26,6 +30,8 @@ pub(crate) struct Front;
 
 /// Room for one stream; when it is full, the next record overwrites the first.
 const STREAM_LEN: u32 = 16 << 20;
+/// Reserved at once.
+const RESERVED_LEN: u32 = 64 << 20;
 const BLOCK: usize = 512;
 const BULK_LEN: usize = 1 << 20;
 const BUFFER_LEN: usize = 1 << 20;
@@ -75,31 +81,53 @@ impl Subject for RawDirect {
     }
 
     fn open(&self, workload: &Workload, dir: &Path) -> io::Result<Vec<Box<dyn Actor>>> {
-        let dir = sys::open_dir(None, &c_path(dir)?).map_err(failed)?;
-        (0..workload.threads)
-            .map(|thread| {
-                let name = CString::new(format!("stream-{thread}"))?;
-                let file = sys::create(&dir, &name).map_err(failed)?;
-                let file_direct = sys::open(&dir, &name, sys::Access::WriteDirect).map_err(failed)?;
+        raw(workload, dir, None)
+    }
+}
+
+impl Subject for RawReserved {
+    fn name(&self) -> &'static str {
+        "raw O_DIRECT, reserved blocks"
+    }
+
+    fn takes(&self, workload: &Workload) -> bool {
+        matches!(workload.task, Task::Bulk { .. })
+    }
+
+    fn open(&self, workload: &Workload, dir: &Path) -> io::Result<Vec<Box<dyn Actor>>> {
+        raw(workload, dir, Some(RESERVED_LEN))
+    }
+}
+
+fn raw(workload: &Workload, dir: &Path, reserved_len: Option<u32>) -> io::Result<Vec<Box<dyn Actor>>> {
+    let dir = sys::open_dir(None, &c_path(dir)?).map_err(failed)?;
+    (0..workload.threads)
+        .map(|thread| {
+            let name = CString::new(format!("stream-{thread}"))?;
+            let file = sys::create(&dir, &name).map_err(failed)?;
+            let file_direct = sys::open(&dir, &name, sys::Access::WriteDirect).map_err(failed)?;
+            if reserved_len.is_none() {
                 sys::write_zeros(file_direct.number(), 0, STREAM_LEN, 64 << 10).map_err(failed)?;
                 sys::sync_data(file.number()).map_err(failed)?;
-                let step = workload.bytes_per_step();
-                let bulk = matches!(workload.task, Task::Bulk { .. });
-                let mut buffer = AnonymousMap::new((step + BLOCK).next_multiple_of(4096)).map_err(failed)?;
-                let bytes = payload(step);
-                buffer[..step].copy_from_slice(&bytes);
-                Ok(Box::new(Raw {
-                    file: file_direct,
-                    buffer,
-                    step,
-                    bulk,
-                    at: 0,
-                    written: 0,
-                    steps: 0,
-                }) as Box<dyn Actor>)
-            })
-            .collect()
-    }
+            }
+            let step = workload.bytes_per_step();
+            let bulk = matches!(workload.task, Task::Bulk { .. });
+            let mut buffer = AnonymousMap::new((step + BLOCK).next_multiple_of(4096)).map_err(failed)?;
+            let bytes = payload(step);
+            buffer[..step].copy_from_slice(&bytes);
+            Ok(Box::new(Raw {
+                file: file_direct,
+                buffer,
+                step,
+                bulk,
+                reserved_len,
+                // Reserved by the first step.
+                at: reserved_len.unwrap_or(0) as usize,
+                written: 0,
+                steps: 0,
+            }) as Box<dyn Actor>)
+        })
+        .collect()
 }
 
 struct Raw {
@@ -107,6 +135,7 @@ struct Raw {
     buffer: AnonymousMap,
     step: usize,
     bulk: bool,
+    reserved_len: Option<u32>,
     at: usize,
     written: u64,
     steps: u64,
@@ -114,8 +143,13 @@ struct Raw {
 
 impl Actor for Raw {
     fn step(&mut self) -> io::Result<()> {
-        if self.at + self.step > STREAM_LEN as usize {
+        if self.at + self.step > self.reserved_len.unwrap_or(STREAM_LEN) as usize {
             self.at = 0;
+            if let Some(len) = self.reserved_len {
+                sys::set_len(&self.file, 0).map_err(failed)?;
+                sys::set_len(&self.file, len.into()).map_err(failed)?;
+                sys::allocate(self.file.number(), 0..len.into()).map_err(failed)?;
+            }
         }
         let from = self.at - self.at % BLOCK;
         let to = (self.at + self.step).next_multiple_of(BLOCK);
@@ -150,7 +184,11 @@ impl Actor for Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        amplified(RawDirect.name(), self.written, self.steps * self.step as u64);
+        let name = match self.reserved_len {
+            None => RawDirect.name(),
+            Some(_) => RawReserved.name(),
+        };
+        amplified(name, self.written, self.steps * self.step as u64);
     }
 }
 

@@ -41,6 +41,8 @@ const SUBJECTS: &[&dyn Subject] = &[
     #[cfg(target_os = "linux")]
     &direct::RawDirect,
     #[cfg(target_os = "linux")]
+    &direct::RawReserved,
+    #[cfg(target_os = "linux")]
     &direct::Linux,
     #[cfg(target_os = "linux")]
     &direct::Front,

@@ -4,6 +4,11 @@
 //! - `durable`: many durable appends; what is to be counted stands between two calls of `getppid`.
 //! - `written`: groups of appends, each handed over; the same.
 //! - `kill`: appends, hands over, then kills itself.
+//! - `bulk`: more between two syncs than the buffers hold, rotations; tells as `mixed` does, and in the end how many writes
+//!   were not waited for, or that there can be none.
+//! - `leave`: as much, then ends without a sync.
+//! - `limited`: a file that may not grow as far as it is written.
+//! - `settle`: opens what a killed run left, and says so.
 //! - `beside`: two handles hand over the same bytes, and are to fail both.
 //! - `mixed`: durable and written appends, deletions, rotations; tells each acknowledgement on a line of its own, `w` or
 //!   `d` and the sequence, and ends with `done`, or with `failed` at the first error. After one it looks whether the log
@@ -42,12 +47,17 @@ mod linux {
             "direct" => WritePath::Direct,
             _ => WritePath::Buffered,
         };
-        let segment_len = if what == "mixed" { 16 << 10 } else { 8 << 20 };
+        let segment_len = match what.as_str() {
+            "mixed" => 16 << 10,
+            "bulk" => 256 << 10,
+            _ => 8 << 20,
+        };
         let root = CString::new(root.as_str()).expect("no NUL");
         let run = |files: &RegionFiles<'_>| -> Result<(), Error<LinuxError>> {
-            if what == "beside" {
-                beside(files).map_err(Error::Storage)?;
-                return Ok(());
+            match what.as_str() {
+                "beside" => return beside(files).map_err(Error::Storage),
+                "limited" => return limited(files).map_err(Error::Storage),
+                _ => {}
             }
             let options = Options {
                 checksum: Checksum::BYTEWISE,
@@ -58,6 +68,12 @@ mod linux {
                 "durable" => durable(&mut log),
                 "written" => written(&mut log),
                 "kill" => kill(&mut log),
+                "bulk" => bulk(&mut log),
+                "leave" => gather(&mut log).map(drop),
+                "settle" => {
+                    say(&format!("d {}", log.last_sequence()));
+                    Ok(())
+                }
                 _ => mixed(&mut log),
             }
         };
@@ -133,6 +149,72 @@ mod linux {
         let this = std::process::id() as libc::pid_t;
         // SAFETY: it ends this process.
         unsafe { libc::kill(this, libc::SIGKILL) };
+        Ok(())
+    }
+
+    /// Appends more than the buffers hold; the last sequence.
+    fn gather(log: &mut LinuxLog<'_, '_>) -> Result<u64, Error<LinuxError>> {
+        for _ in 0..12 {
+            let sequence = log.last_sequence() + 1;
+            log.append(1, &value(sequence, 5000 + sequence as usize % 700))?;
+        }
+        Ok(log.last_sequence())
+    }
+
+    fn bulk(log: &mut LinuxLog<'_, '_>) -> Result<(), Error<LinuxError>> {
+        for _ in 0..10 {
+            let synced = gather(log).and_then(|last| log.sync().map(|()| last));
+            match synced {
+                Ok(last) => say(&format!("d {last}")),
+                Err(error) => {
+                    in_doubt(log);
+                    return Err(error);
+                }
+            }
+        }
+        log.close()?;
+        let stats = log.storage().files().stats();
+        say(&format!("flights {}", stats.flights));
+        if stats.flights_refused {
+            say("refused");
+        }
+        Ok(())
+    }
+
+    /// A write that nobody waits for fails, and with it whatever comes next.
+    fn limited(files: &RegionFiles<'_>) -> Result<(), LinuxError> {
+        const LIMIT: u32 = 100_000;
+        let segment = SegmentId(1000);
+        let mut storage = LinuxStorage::new(files);
+        storage.create(segment, &[1; 64])?;
+        let end = 300_000;
+        storage.claim_exactly(Mark { segment, end }, true)?;
+        storage.write(segment, 64, &[&[7; 1000]])?;
+        storage.sync(Mark { segment, end: 1064 })?;
+        let limit = libc::rlimit {
+            rlim_cur: LIMIT.into(),
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: the limit is borrowed for the call; the signal that tells of it is not wanted.
+        let limited = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) != libc::SIG_ERR };
+        // SAFETY: as above.
+        let limited = limited && unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) } == 0;
+        assert!(limited, "no limit");
+        let mut written = Ok(());
+        let mut at = 1064;
+        while at < end && written.is_ok() {
+            written = storage.write(segment, at, &[&[7; 5000]]);
+            at += 5000;
+        }
+        let synced = storage.sync(Mark { segment, end: at });
+        assert!(synced.is_err(), "synced up to {at}");
+        assert!(storage.hand_over(Mark { segment, end: at }).is_err(), "handed over");
+        assert!(storage.write(segment, at, &[&[7; 5000]]).is_err(), "written");
+        assert!(storage.pin(segment, LIMIT - 4, LIMIT + 4).is_err(), "lent");
+        assert!(storage.read(segment, LIMIT, 64, &mut [0; 64]).is_err(), "read");
+        assert_eq!(*storage.pin(segment, 64, 1064)?, [7; 1000], "what was durable before");
+        let stats = files.stats();
+        assert!(stats.flights > 0 || stats.flights_refused || !stats.direct, "{stats:?}");
         Ok(())
     }
 

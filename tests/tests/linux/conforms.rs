@@ -1,8 +1,11 @@
 //! One line per write path and promise.
 
+use std::collections::BTreeMap;
+
 use tempfile::TempDir;
-use walstone_core::Geometry;
+use walstone::seam::Seam;
 use walstone_core::ram::RamStorage;
+use walstone_core::{Geometry, SegmentId};
 use walstone_linux::WritePath;
 use walstone_tests::behaviour::{Room, check_log, fixed_bytes};
 use walstone_tests::conformance::{check_full, check_shared, check_storage, check_survival};
@@ -51,16 +54,26 @@ fn logs() {
 
 /// Nothing but geometry, seed and operations decides the bytes.
 #[test]
-fn the_same_bytes_as_in_memory() {
+fn the_same_bytes_as_in_memory_and_in_maps() {
     for len in [4096, 65536] {
         let geometry = Geometry::new(len).unwrap();
         let expect = fixed_bytes(RamStorage::new(geometry), &mut Room::Heap(512));
+        assert!(mapped_bytes(len) == expect, "mapped");
         for path in PATHS {
             for dir in places() {
                 assert!(fixed_bytes(fresh_in(dir, geometry, path), &mut Room::Heap(512)) == expect);
             }
         }
     }
+}
+
+fn mapped_bytes(segment_len: u32) -> BTreeMap<SegmentId, Vec<u8>> {
+    let dir = TempDir::new().unwrap();
+    let root = walstone::files::Root::open(Seam::new(), dir.path(), 4).unwrap();
+    let bytes = root.create_region_dir(7, segment_len, |storage| {
+        Ok::<_, walstone::files::FileError>(fixed_bytes(storage, &mut Room::Heap(512)))
+    });
+    bytes.unwrap()
 }
 
 #[test]
@@ -82,7 +95,7 @@ fn stats_tell_what_had_to_be_done_without() {
 }
 
 fn check_one_append(mut storage: crate::place::Storage) -> walstone_linux::Stats {
-    use walstone_core::{Mark, SegmentId, Storage};
+    use walstone_core::{Mark, Storage};
     storage.create(SegmentId(1), &[7; 64]).unwrap();
     storage.claim(SegmentId(1), 5000).unwrap();
     storage.write(SegmentId(1), 64, &[b"bytes"]).unwrap();

@@ -262,3 +262,36 @@ fn memory_is_lent_or_mapped() {
     assert_eq!(fs::read(region.join("seg_1")).unwrap()[64..40_000], bytes);
     assert!(files.stats().written_bytes >= 40_000 - 64);
 }
+
+/// The kernel tells a failed write-back once to each opening of the file. A claim that took the news from the opening that
+/// appends are synced by would leave none for them.
+#[test]
+fn a_claim_syncs_by_an_opening_of_its_own() {
+    if !is_traceable() {
+        return;
+    }
+    for path in PATHS {
+        let dir = TempDir::new().unwrap();
+        let (output, trace) = run(&dir.path().join("wal"), path, "durable", None);
+        assert!(told(&output).done, "{output:?}");
+        let calls: Vec<_> = trace
+            .lines()
+            .filter_map(|line| line.split_once(' ').unwrap_or_default().1.trim_start().split_once('('))
+            .collect();
+        let file = |arguments: &str| arguments.split([',', ')']).next().unwrap_or_default().to_owned();
+        let mut claims = 0;
+        for (at, (_, reserved)) in calls.iter().enumerate().filter(|(_, call)| call.0 == "fallocate") {
+            let rest = &calls[at..];
+            let synced = rest.iter().position(|call| call.0 == "fdatasync").unwrap();
+            let by = file(rest[synced].1);
+            assert_ne!(by, file(reserved), "{path:?}: the opening that appends are synced by");
+            assert_eq!(
+                (rest[synced + 1].0, file(rest[synced + 1].1)),
+                ("close", by),
+                "{path:?}"
+            );
+            claims += 1;
+        }
+        assert!(claims > 2, "{path:?}: {claims}");
+    }
+}

@@ -8,11 +8,13 @@ use crate::traced::{is_traceable, recovered, run, told};
 
 const SEGMENT_LEN: u32 = 16 << 10;
 
+const BULK_SEGMENT_LEN: u32 = 256 << 10;
+
 /// Runs with this fault and looks at what is left; whether the fault was met.
-fn check(path: WritePath, inject: &str) -> bool {
+fn check(path: WritePath, what: &str, inject: &str) -> bool {
     let dir = TempDir::new().unwrap();
     let root = dir.path().join("wal");
-    let (output, trace) = run(&root, path, "mixed", Some(inject));
+    let (output, trace) = run(&root, path, what, Some(inject));
     let told = told(&output);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!error.contains("panicked"), "{path:?} {inject}: {error}");
@@ -22,7 +24,8 @@ fn check(path: WritePath, inject: &str) -> bool {
         assert!(met, "{path:?} {inject}: {error}");
         return true;
     }
-    let found = recovered(&root, path, SEGMENT_LEN);
+    let segment_len = if what == "bulk" { BULK_SEGMENT_LEN } else { SEGMENT_LEN };
+    let found = recovered(&root, path, segment_len);
     let all = found.windows(2).all(|pair| pair[0] + 1 == pair[1]);
     assert!(all, "{path:?} {inject}: {found:?}");
     let last = found.last().copied().unwrap_or(0);
@@ -38,73 +41,187 @@ fn check(path: WritePath, inject: &str) -> bool {
 }
 
 /// At the first, second, .. call, further and further apart, until a run ends before that.
-fn sweep(path: WritePath, call: &str, fault: &str) -> u32 {
+fn sweep(path: WritePath, what: &str, call: &str, fault: &str) -> u32 {
     let mut met = 0;
     let mut when = 1;
-    while check(path, &format!("{call}:{fault}:when={when}")) {
+    while check(path, what, &format!("{call}:{fault}:when={when}")) {
         met += 1;
         when += 1 + when / 2;
     }
     met
 }
 
-#[test]
-fn failed_calls() {
-    if !is_traceable() {
-        return;
-    }
-    for path in PATHS {
-        for (call, faults) in [
-            (
-                "pwrite64",
-                &["error=EIO", "error=ENOSPC", "error=EINTR", "retval=0"][..],
-            ),
-            ("fdatasync", &["error=EIO", "error=ENOSPC", "error=EINTR"]),
-            ("fsync", &["error=EIO", "error=EINTR"]),
-            ("openat", &["error=EMFILE", "error=EINTR"]),
-            ("fallocate", &["error=ENOSPC", "error=EOPNOTSUPP", "error=EIO"]),
-            ("renameat2", &["error=EIO"]),
-            ("ftruncate", &["error=ENOSPC"]),
-            ("unlinkat", &["error=EIO"]),
-            ("pread64", &["error=EIO"]),
-            ("getdents64", &["error=EIO"]),
-        ] {
-            for fault in faults {
-                assert!(sweep(path, call, fault) > 0, "{path:?}: {call} is never made");
-            }
+/// Each call with each of these faults; how many pairs met one.
+fn sweep_all(path: WritePath, what: &str, calls: &[(&str, &[&str])]) -> u32 {
+    let mut pairs = 0;
+    for (call, faults) in calls {
+        for fault in *faults {
+            assert!(sweep(path, what, call, fault) > 0, "{path:?}: {call} is never made");
+            pairs += 1;
         }
     }
-    for fault in [
-        "error=EIO",
-        "error=ENOSPC",
-        "error=EINTR",
-        "retval=100",
-        "retval=0",
-        "error=EOPNOTSUPP",
-    ] {
-        assert!(sweep(WritePath::Direct, "pwritev2", fault) > 3, "{fault}");
+    pairs
+}
+
+const CALLS: &[(&str, &[&str])] = &[
+    (
+        "pwrite64",
+        &["error=EIO", "error=ENOSPC", "error=EINTR", "retval=0", "signal=KILL"],
+    ),
+    (
+        "fdatasync",
+        &["error=EIO", "error=ENOSPC", "error=EINTR", "signal=KILL"],
+    ),
+    ("fsync", &["error=EIO", "error=EINTR", "signal=KILL"]),
+    ("openat", &["error=EMFILE", "error=EIO", "error=EINTR", "signal=KILL"]),
+    (
+        "fallocate",
+        &[
+            "error=ENOSPC",
+            "error=EOPNOTSUPP",
+            "error=EIO",
+            "error=EINTR",
+            "signal=KILL",
+        ],
+    ),
+    ("renameat2", &["error=EIO", "error=ENOSPC", "signal=KILL"]),
+    (
+        "ftruncate",
+        &["error=ENOSPC", "error=EIO", "error=EINTR", "signal=KILL"],
+    ),
+    ("unlinkat", &["error=EIO", "signal=KILL"]),
+    ("mkdirat", &["error=EIO", "error=ENOSPC", "signal=KILL"]),
+    ("flock", &["error=EIO", "error=EINTR"]),
+    ("pread64", &["error=EIO", "error=EINTR", "retval=0", "signal=KILL"]),
+    ("getdents64", &["error=EIO", "error=EINTR", "signal=KILL"]),
+    ("statx", &["error=EIO", "error=EINTR", "signal=KILL"]),
+    ("lseek", &["error=EIO", "error=EINTR", "signal=KILL"]),
+];
+
+#[test]
+fn failed_calls_through_the_page_cache() {
+    if is_traceable() {
+        let pairs = sweep_all(WritePath::Buffered, "mixed", CALLS);
+        println!("{pairs} pairs of a call and what became of it");
     }
 }
 
 #[test]
-fn killed_at_a_call() {
+fn failed_calls_past_the_page_cache() {
+    if !is_traceable() {
+        return;
+    }
+    let durable: &[(&str, &[&str])] = &[
+        (
+            "pwritev2",
+            &[
+                "error=EIO",
+                "error=ENOSPC",
+                "error=EINTR",
+                "error=EOPNOTSUPP",
+                "retval=100",
+                "retval=0",
+                "signal=KILL",
+            ],
+        ),
+        (
+            "pwritev",
+            &["error=EIO", "error=ENOSPC", "error=EINTR", "retval=0", "signal=KILL"],
+        ),
+    ];
+    let pairs = sweep_all(WritePath::Direct, "mixed", CALLS) + sweep_all(WritePath::Direct, "mixed", durable);
+    println!("{pairs} pairs of a call and what became of it");
+}
+
+/// Writes that nobody waits for: they are refused, fail, or are under way when the process dies.
+#[test]
+fn failed_calls_of_many_bytes_between_two_syncs() {
+    if !is_traceable() {
+        return;
+    }
+    let flights: &[(&str, &[&str])] = &[
+        (
+            "io_submit",
+            &["error=EIO", "error=EAGAIN", "error=EINTR", "retval=0", "signal=KILL"],
+        ),
+        ("io_getevents", &["error=EIO", "error=EINTR", "retval=0", "signal=KILL"]),
+        (
+            "io_setup",
+            &["error=ENOSYS", "error=EPERM", "error=EAGAIN", "error=EINTR"],
+        ),
+        ("io_destroy", &["error=EINVAL", "signal=KILL"]),
+        ("pwrite64", &["error=EIO", "error=ENOSPC", "signal=KILL"]),
+        ("fdatasync", &["error=EIO", "signal=KILL"]),
+    ];
+    let pairs = sweep_all(WritePath::Direct, "bulk", flights);
+    println!("{pairs} pairs of a call and what became of it");
+}
+
+/// What is sent on its way is told by the statistics, and so is that there is no such thing.
+#[test]
+fn writes_that_nobody_waits_for_are_told_of() {
+    if !is_traceable() {
+        return;
+    }
+    let runs = [
+        (WritePath::Direct, None),
+        (WritePath::Direct, Some("io_setup:error=ENOSYS")),
+        (WritePath::Direct, Some("io_setup:error=EPERM")),
+        (WritePath::Direct, Some("io_submit:error=EAGAIN")),
+        (WritePath::Buffered, None),
+    ];
+    for (path, inject) in runs {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("wal");
+        let (output, _) = run(&root, path, "bulk", inject);
+        let told = told(&output);
+        assert!(told.done && told.acknowledged == 120, "{path:?} {inject:?}: {output:?}");
+        let expected = path == WritePath::Direct && inject.is_none();
+        assert_eq!(told.flights > 0, expected, "{path:?} {inject:?}: {told:?}");
+        assert_eq!(
+            told.refused,
+            inject.is_some_and(|inject| inject.starts_with("io_setup"))
+        );
+        assert_eq!(recovered(&root, path, BULK_SEGMENT_LEN), (1..=120).collect::<Vec<_>>());
+    }
+}
+
+/// A write that nobody waited for meets the end of what the file may be: who comes next is told, and nobody gets the bytes.
+#[test]
+fn a_write_that_nobody_waited_for_fails_the_next_call() {
     if !is_traceable() {
         return;
     }
     for path in PATHS {
-        let calls = [
-            "pwrite64",
-            "fdatasync",
-            "fsync",
-            "fallocate",
-            "renameat2",
-            "openat",
-            "unlinkat",
-        ];
-        for call in calls.iter().chain((path == WritePath::Direct).then_some(&"pwritev2")) {
-            sweep(path, call, "signal=KILL");
-        }
+        let dir = TempDir::new().unwrap();
+        let (output, _) = run(&dir.path().join("wal"), path, "limited", None);
+        assert!(told(&output).done, "{path:?}: {output:?}");
     }
+}
+
+/// The buffers and the lock on the root outlive what is on its way: another one that opens the root must not meet it.
+#[test]
+fn the_lock_outlives_what_is_on_its_way() {
+    if !is_traceable() {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().join("wal");
+    let (output, trace) = run(&root, WritePath::Direct, "leave", None);
+    assert!(told(&output).done, "{output:?}");
+    let lines: Vec<&str> = trace.lines().collect();
+    let last = |part: &str| lines.iter().rposition(|line| line.contains(part));
+    let (sent, waited, unlocked) = (last("io_submit("), last("io_destroy("), last("LOCK_UN"));
+    assert!(sent.is_some(), "nothing is on its way");
+    assert!(sent < waited && waited < unlocked, "{sent:?} {waited:?} {unlocked:?}");
+    let buffer = |line: &&str| line.contains("munmap(") && line.contains(", 8192)");
+    let unmapped = lines.iter().skip(waited.unwrap()).filter(|line| buffer(line)).count();
+    let too_early = lines[sent.unwrap()..waited.unwrap()]
+        .iter()
+        .filter(|line| buffer(line))
+        .count();
+    // The one that was gathered in is on no way.
+    assert_eq!((too_early, unmapped), (1, 3));
 }
 
 /// Two handles hand the same bytes over, and the write that carries them fails while the other one waits for it. That one

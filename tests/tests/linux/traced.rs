@@ -64,6 +64,10 @@ pub(crate) struct Told {
     pub(crate) deleted: u64,
     pub(crate) done: bool,
     pub(crate) poisoned: bool,
+    /// Writes that were not waited for.
+    pub(crate) flights: u64,
+    /// There can be none.
+    pub(crate) refused: bool,
 }
 
 pub(crate) fn told(output: &Output) -> Told {
@@ -72,6 +76,8 @@ pub(crate) fn told(output: &Output) -> Told {
         match line.split_once(' ') {
             Some(("w" | "d", sequence)) => told.acknowledged = sequence.parse().unwrap(),
             Some(("x", sequence)) => told.deleted = sequence.parse().unwrap(),
+            Some(("flights", count)) => told.flights = count.parse().unwrap(),
+            _ if line == "refused" => told.refused = true,
             _ if line == "done" => told.done = true,
             _ if line == "poisoned" => told.poisoned = true,
             _ => {}
@@ -89,7 +95,7 @@ pub(crate) fn recovered(root: &Path, path: WritePath, segment_len: u32) -> Vec<u
         checksum: Checksum::BYTEWISE,
         ..Options::new(REGION, 43)
     };
-    let mut log = Log::open(LinuxStorage::new(&files), Capacity::heap(4096), options).unwrap();
+    let mut log = Log::open(LinuxStorage::new(&files), Capacity::heap(8192), options).unwrap();
     let mut found = Vec::new();
     let mut records = log.read(Some(1), ..);
     while let Some(record) = records.next() {
