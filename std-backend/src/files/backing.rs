@@ -1,7 +1,7 @@
 //! The segments of one region, mapped or by raw system calls, as the options say.
 //!
 //! Roots, their lock and their directories are the same for both. Who writes by raw system calls keeps 16 segments open at
-//! most, whatever the options say, and no observer sees its calls.
+//! most, whatever the options say, and of its calls an observer sees the syncs alone.
 
 use std::ffi::CString;
 use std::io;
@@ -14,6 +14,7 @@ use walstone_core::{Found, Geometry, Mark, SegmentId, SharedStorage, Storage};
 use walstone_linux::{Cause as Refused, Doing as Did, LinuxError, LinuxStorage, Memory, RegionFiles};
 
 use super::error::{Cause, Doing, FileError};
+use super::names;
 use super::storage::MapStorage;
 use crate::options::WritePath;
 use crate::seam;
@@ -34,12 +35,15 @@ const CLAIM_LEN: u32 = 4 << 20;
 /// The same at the start of a segment, so that a region which is hardly used stays small.
 const FIRST_CLAIM_LEN: u32 = 1 << 20;
 
+/// The same where blocks are only reserved: that is cheap, but waits for all writes on their way.
+const BULK_CLAIM_LEN: u32 = 16 << 20;
+
 /// Where a claim up to `to` ends.
-fn further(to: Mark, geometry: Geometry) -> Mark {
-    let step = if to.end <= FIRST_CLAIM_LEN {
-        FIRST_CLAIM_LEN
-    } else {
-        CLAIM_LEN
+fn further(to: Mark, bulk: bool, geometry: Geometry) -> Mark {
+    let step = match to.end {
+        ..=FIRST_CLAIM_LEN => FIRST_CLAIM_LEN,
+        _ if bulk => BULK_CLAIM_LEN,
+        _ => CLAIM_LEN,
     };
     let end = to.end.next_multiple_of(step).min(geometry.segment_len());
     Mark { end, ..to }
@@ -144,7 +148,7 @@ impl Files {
     pub(crate) fn claim_ahead(&mut self, to: Mark, unsynced: u32) -> Result<(), FileError> {
         match self.linux(Doing::Claim)? {
             Some((linux, map)) => linux
-                .claim_exactly(further(to, map.geometry()), unsynced > BULK)
+                .claim_exactly(further(to, unsynced > BULK, map.geometry()), unsynced > BULK)
                 .map_err(|error| file_error(&map.dir(), error)),
             None => self.map.claim_ahead(to, unsynced),
         }
@@ -156,6 +160,19 @@ impl Files {
             Some(linux) => drop(linux.hand_over(to)),
             None => self.map.start_write_back(to),
         }
+    }
+
+    /// Tells the observer of a sync by raw system calls. One that it refuses leaves what one that fails would leave.
+    fn announce_sync(&mut self, doing: Doing, to: Mark) -> Result<(), FileError> {
+        if let Some((linux, map)) = self.linux(doing)?
+            && map.seam().is_observed()
+        {
+            let path = map.dir().join(names::segment(to.segment));
+            linux.hand_over(to).map_err(|error| file_error(&map.dir(), error))?;
+            let announced = map.seam().announce_sync(&path);
+            announced.map_err(|error| FileError::io(doing, &path, error))?;
+        }
+        Ok(())
     }
 
     /// The way by raw system calls, if it is the one and this process may change the root.
@@ -260,10 +277,13 @@ impl Storage for Files {
     }
 
     fn sync(&mut self, to: Mark) -> Result<(), FileError> {
+        self.announce_sync(Doing::Sync, to)?;
         either!(self, Sync, |storage| storage.sync(to))
     }
 
     fn settle(&mut self, id: SegmentId, from: u32, to: u32) -> Result<(), FileError> {
+        let end = Mark { segment: id, end: to };
+        self.announce_sync(Doing::Settle, end)?;
         either!(self, Settle, |storage| storage.settle(id, from, to))
     }
 

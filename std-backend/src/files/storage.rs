@@ -158,6 +158,12 @@ impl MapStorage {
         self.region.check_writable(doing)
     }
 
+    /// Where calls pass an observer.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    pub(crate) fn seam(&self) -> &crate::seam::Seam {
+        &self.region.ground.seam
+    }
+
     /// Whether the root was opened for reading only.
     #[cfg(all(feature = "linux", target_os = "linux"))]
     pub(crate) fn is_read_only(&self) -> bool {

@@ -101,6 +101,28 @@ impl Seam {
         }
     }
 
+    /// Tells of a sync that is made by other means than this seam's. Where this fails it is not to be made.
+    ///
+    /// # Errors
+    /// Those of the observer.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    pub(crate) fn announce_sync(&self, path: &Path) -> io::Result<()> {
+        let file = next_file();
+        let open = Call::Open {
+            path,
+            file,
+            writable: true,
+        };
+        self.once(&open, |_| Ok(()))?;
+        self.once(&Call::SyncFile { file }, |_| Ok(()))
+    }
+
+    /// Whether somebody is in it.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Makes a file that is not there yet, open for reading and writing.
     ///
     /// Power loss: the name is there or not until the directory is synced.

@@ -1,4 +1,4 @@
-//! Forks with a log open, for the test `forks` of the target `std_backend`: `fork <root>`.
+//! Forks with a log open, for the test `forks` of the target `std_backend`: `fork <root> <mapped|buffered|direct>`.
 //!
 //! The child has a copy of everything but the other threads. What they held at that moment is held for ever, so all that
 //! the child may get is a refusal, or an answer that takes no lock; and it must be able to end.
@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use walstone::seam::{Call, Observer, Verdict};
-use walstone::{Appended, Batch, Durability, Error, Options, Region, Result, Ticket, View, Wal};
+use walstone::{Appended, Batch, Durability, Error, Options, OptionsBuilder, Region, Result, Ticket, View, Wal};
 
 /// Times that the process forks while other threads come and go in the log.
 const ROUNDS: usize = 20;
@@ -31,7 +31,8 @@ struct Hold {
 
 impl Observer for Hold {
     fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
-        if matches!(call, Call::Store { .. } | Call::MakeDir { .. }) && self.armed.load(Ordering::Acquire) {
+        let in_append = matches!(call, Call::Store { .. } | Call::SyncFile { .. });
+        if (in_append || matches!(call, Call::MakeDir { .. })) && self.armed.load(Ordering::Acquire) {
             self.held.fetch_add(1, Ordering::AcqRel);
             while self.armed.load(Ordering::Acquire) {
                 thread::yield_now();
@@ -53,14 +54,13 @@ struct Handles {
 }
 
 fn main() -> ExitCode {
-    let path = std::env::args_os().nth(1).expect("a root");
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().expect("a root");
+    let write_path = arguments.next().expect("how segments are written");
     let hold = Arc::new(Hold::default());
     let options = || {
-        Options::builder()
-            .segment_len(SEGMENT_LEN)
-            .observer(hold.clone())
-            .build()
-            .expect("they work")
+        let options = Options::builder().segment_len(SEGMENT_LEN).observer(hold.clone());
+        written(options, &write_path).build().expect("they work")
     };
     let wal = Wal::open(&path, options()).expect("a new log");
     let region = wal.create_region(7).expect("a new region");
@@ -142,6 +142,20 @@ fn main() -> ExitCode {
     }
     println!("the parent went on");
     ExitCode::SUCCESS
+}
+
+#[cfg(target_os = "linux")]
+fn written(options: OptionsBuilder, path: &str) -> OptionsBuilder {
+    options.write_path(match path {
+        "direct" => walstone::WritePath::Direct,
+        "buffered" => walstone::WritePath::Buffered,
+        _ => walstone::WritePath::Mapped,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn written(options: OptionsBuilder, _path: &str) -> OptionsBuilder {
+    options
 }
 
 /// Runs `body` in a child; whether that ends within some seconds, and well.

@@ -9,6 +9,7 @@ mod durability;
 mod faults;
 mod front;
 mod place;
+mod settled;
 mod sharing;
 mod traced;
 
@@ -18,8 +19,16 @@ mod behaviours;
 mod closing;
 #[path = "../std_backend/damage.rs"]
 mod damage;
+#[path = "../std_backend/failed_sync.rs"]
+mod failed_sync;
+#[path = "../std_backend/forks.rs"]
+mod forks;
+#[path = "../std_backend/group.rs"]
+mod group;
 #[path = "../std_backend/root.rs"]
 mod root;
+#[path = "../std_backend/tickets.rs"]
+mod tickets;
 #[path = "../std_backend/views.rs"]
 mod views;
 #[path = "../std_backend/watch.rs"]
@@ -28,13 +37,19 @@ mod watch;
 
 use walstone::{OptionsBuilder, WritePath};
 
-/// Calls on segments do not pass the observer.
+/// Of the calls on segments, only syncs pass the observer.
 const OBSERVED: bool = false;
 
 /// How the segments of these tests are written.
+const WRITTEN: &str = "direct";
+
+/// The same, where the environment does not say otherwise.
+fn write_path() -> String {
+    std::env::var("WALSTONE_WRITE_PATH").unwrap_or_else(|_| WRITTEN.into())
+}
+
 fn written(options: OptionsBuilder) -> OptionsBuilder {
-    let buffered = std::env::var_os("WALSTONE_WRITE_PATH").is_some_and(|path| path == "buffered");
-    options.write_path(if buffered {
+    options.write_path(if write_path() == "buffered" {
         WritePath::Buffered
     } else {
         WritePath::Direct

@@ -10,6 +10,7 @@ fn only_the_parent_writes() {
     let root = Root::new();
     let output = Command::new(env!("CARGO_BIN_EXE_fork"))
         .arg(root.path())
+        .arg(crate::write_path())
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);

@@ -22,6 +22,10 @@ use walstone::OptionsBuilder;
 const OBSERVED: bool = true;
 
 /// How the segments of these tests are written: as the options have it.
+fn write_path() -> String {
+    "mapped".into()
+}
+
 fn written(options: OptionsBuilder) -> OptionsBuilder {
     options
 }
