@@ -142,10 +142,11 @@ impl<'m> Flights<'m> {
             .unwrap_or(0);
         let Flying { flight, buffer, .. } = self.flying.swap_remove(at);
         let bytes = buffer.get(flight.bytes.clone()).unwrap_or_default();
-        let written = result.and_then(|count| {
+        let start = u64::from(flight.file.start);
+        let written = sys::ended(flight.writer, bytes, start, result).and_then(|count| {
             let done = count - count % flight.block as usize;
             let rest = bytes.get(done..).filter(|_| count < bytes.len());
-            let at = u64::from(flight.file.start) + done as u64;
+            let at = start + done as u64;
             rest.map_or(Ok(()), |rest| {
                 sys::write_at(flight.writer, rest, at, flight.block, Durability::Written)
             })

@@ -10,6 +10,8 @@ use super::arch::syscall;
 use super::errno::Errno;
 use super::fd::FdNumber;
 use super::retried;
+use super::transfer::written;
+use super::watch::watched;
 
 /// Writes on their way, told apart by numbers of the caller's. Of the process that made it: a forked child has none.
 #[derive(Debug)]
@@ -121,6 +123,14 @@ impl WriteQueue {
             _ => Err(Errno::EIO),
         }
     }
+}
+
+/// What became of a write that ended, as recorders are to know it: it is none before.
+///
+/// # Errors
+/// That of the write.
+pub(crate) fn ended(fd: FdNumber, data: &[u8], offset: u64, result: Result<usize, Errno>) -> Result<usize, Errno> {
+    watched(written(fd, offset, data, false), || result)
 }
 
 impl Drop for WriteQueue {

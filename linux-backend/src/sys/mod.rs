@@ -19,6 +19,7 @@ mod transfer;
 mod watch;
 
 pub use aio::WriteQueue;
+pub(crate) use aio::ended;
 pub use dir::{Names, make_dir, remove, remove_dir, rename, sync_dir};
 pub use errno::Errno;
 pub use fd::{Fd, FdNumber};

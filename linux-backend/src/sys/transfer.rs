@@ -103,7 +103,7 @@ fn write_durable_once(fd: FdNumber, data: &[u8], offset: u64) -> Result<usize, E
     })
 }
 
-const fn written(fd: FdNumber, offset: u64, data: &[u8], durable: bool) -> Call<'_> {
+pub(super) const fn written(fd: FdNumber, offset: u64, data: &[u8], durable: bool) -> Call<'_> {
     Call::Write {
         file: fd.raw(),
         offset,
