@@ -90,4 +90,9 @@ impl<S: Storage> Log<'_, S> {
     pub fn version(&self) -> u64 {
         self.engine.region.version.into()
     }
+
+    /// Takes no more writes, without making anything durable: the region is to be removed.
+    pub const fn abandon(&mut self) {
+        self.engine.abandon();
+    }
 }

@@ -2,7 +2,7 @@
 //! over one [`Storage`] trait. Without std, and without a heap unless asked for.
 //!
 //! ```text
-//!              Log (blocking)   Reads   Snapshot   salvage
+//!              Log    Reads   Snapshot   salvage
 //!   decides:   region  recover  scan                          no I/O
 //!   codec:     record  frame  segment  manifest and footer    no I/O
 //!              Storage: RAM, files, flash ...                 the host's
@@ -39,6 +39,7 @@
 //! * `defmt`: `defmt::Format` on public errors and reports. `defmt-log`: log statements besides, at level `debug`; the
 //!   program needs a global logger.
 //! * `embedded-storage`: [`flat::NorDevice`] and [`flat::ByteDevice`].
+//! * `embedded-storage-async`: `asynch`, the same log for hosts that await their storage.
 //!
 //! None changes a stored byte.
 //!
@@ -67,6 +68,8 @@ extern crate std;
 
 // The sources of a driver are compiled here without `async` and `await`, and in `asynch` with them.
 use maybe_async::must_be_sync as twin;
+/// Whether an operation can end between two of its calls.
+const CAN_BE_DROPPED: bool = false;
 
 mod ahead;
 #[cfg(feature = "embedded-storage-async")]

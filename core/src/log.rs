@@ -5,7 +5,7 @@ use core::ops::{RangeBounds, RangeInclusive};
 
 use super::reads::Reads;
 use super::storage::Storage;
-use super::{examine, media, twin};
+use super::{CAN_BE_DROPPED, examine, media, twin};
 use crate::batch::Batch;
 use crate::capacity::Capacity;
 use crate::engine::Engine;
@@ -95,6 +95,16 @@ impl<'w, S: Storage> Log<'w, S> {
         }
     }
 
+    /// Recovers what an operation left whose future was dropped. The first thing that every other operation does.
+    pub(crate) async fn resume(&mut self) -> Result<(), Error<S::Error>> {
+        if CAN_BE_DROPPED && self.engine.interrupted && !mutation::is(Mutation::ForgetDropped) {
+            self.engine.forget().map_err(Refusal::on)?;
+            self.recover(Mode::Open).await?;
+            self.engine.interrupted = false;
+        }
+        Ok(())
+    }
+
     /// Performs steps until the goal is reached; the offset of an append's frame.
     async fn run(&mut self, goal: Goal) -> Result<u32, Error<S::Error>> {
         self.engine.begin();
@@ -111,14 +121,16 @@ impl<'w, S: Storage> Log<'w, S> {
         let Self { engine, storage } = self;
         let mut next = Some(step);
         while let Some(step) = next {
+            let frame_len = match step {
+                Step::Write { control, offset, .. } => engine.build(control, offset).map_err(Refusal::on)?,
+                _ => 0,
+            };
+            under_way(engine, true);
             let outcome = match step {
                 Step::Ready { .. } => Ok(()),
                 Step::Create { id } => storage.create(id, &engine.header(id)).await,
                 Step::Claim { id, end } => storage.claim(id, end).await,
-                Step::Write { id, offset, control } => {
-                    let frame = engine.control_frame(control, offset).map_err(Refusal::on)?;
-                    storage.write(id, offset, &[frame]).await
-                }
+                Step::Write { id, offset, .. } => storage.write(id, offset, &[engine.built(frame_len)]).await,
                 Step::Sync(mark) => sync(storage, engine, mark).await,
                 Step::Settle { id, from, to } => settle(storage, id, from, to).await,
                 Step::Remove { id } => storage.remove(id).await,
@@ -129,6 +141,7 @@ impl<'w, S: Storage> Log<'w, S> {
                 }
                 Step::Drop { .. } => Ok(()),
             };
+            under_way(engine, false);
             next = engine.performed(step, outcome)?;
         }
         Ok(())
@@ -142,11 +155,13 @@ impl<'w, S: Storage> Log<'w, S> {
             None => self.run(draft.goal()).await?,
         };
         let header = self.engine.frame_header(&mut draft, offset).map_err(Refusal::on)?;
+        under_way(&mut self.engine, true);
         let [head, value] = self.engine.payload(&draft);
         let written = self
             .storage
             .write(self.engine.active(), offset, &[&header, head, value])
             .await;
+        under_way(&mut self.engine, false);
         self.engine.written(&draft, offset, &header, written)
     }
 
@@ -174,6 +189,7 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// As [`Log::append`].
     pub async fn append_prepared(&mut self, record: &Prepared<'_>) -> Result<Appended, Error<S::Error>> {
+        self.resume().await?;
         let draft = self.engine.draft_record(record).map_err(Refusal::on)?;
         self.put(draft).await
     }
@@ -198,6 +214,7 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// As [`Log::append_batch`].
     pub async fn append_encoded(&mut self, batch: &Batch<'_>, payload_crc: u32) -> Result<Appended, Error<S::Error>> {
+        self.resume().await?;
         let draft = self.engine.draft_batch(batch, payload_crc).map_err(Refusal::on)?;
         self.put(draft).await
     }
@@ -231,6 +248,7 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     async fn delete(&mut self, void: Void) -> Result<Appended, Error<S::Error>> {
+        self.resume().await?;
         match self.engine.draft_void(void).map_err(Refusal::on)? {
             Some(draft) => self.put(draft).await,
             None => Ok(self.engine.nothing_appended()),
@@ -243,6 +261,7 @@ impl<'w, S: Storage> Log<'w, S> {
     /// [`Error::Storage`] where a sync failed: the log is poisoned, nothing written since the last sync may be relied
     /// on, and no later call says otherwise. [`Error::Poisoned`]; [`Error::ReadOnly`]; [`Error::Closed`].
     pub async fn sync(&mut self) -> Result<(), Error<S::Error>> {
+        self.resume().await?;
         self.engine.writable().map_err(Refusal::on)?;
         self.run(Goal::Sync).await.map(drop)
     }
@@ -252,8 +271,11 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// As [`Log::sync`].
     pub async fn hand_over(&mut self) -> Result<(), Error<S::Error>> {
+        self.resume().await?;
         let mark = self.engine.begin_hand_over().map_err(Refusal::on)?;
+        under_way(&mut self.engine, true);
         let handed = self.storage.hand_over(mark).await;
+        under_way(&mut self.engine, false);
         self.engine.checked(handed, PoisonCause::HandOver)
     }
 
@@ -263,6 +285,7 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// As [`Log::append_batch`].
     pub async fn reclaim(&mut self) -> Result<(), Error<S::Error>> {
+        self.resume().await?;
         self.engine.writable().map_err(Refusal::on)?;
         self.run(Goal::Reclaim).await.map(drop)
     }
@@ -273,15 +296,13 @@ impl<'w, S: Storage> Log<'w, S> {
     /// # Errors
     /// As [`Log::sync`]; the log is closed even so.
     pub async fn close(&mut self) -> Result<(), Error<S::Error>> {
-        if self.engine.begin_close().map_err(Refusal::on)? {
-            self.run(Goal::Close).await?;
+        self.resume().await?;
+        if !self.engine.is_to_close().map_err(Refusal::on)? {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Takes no more writes, without making anything durable: the region is to be removed.
-    pub const fn abandon(&mut self) {
+        let closed = self.run(Goal::Close).await.map(drop);
         self.engine.abandon();
+        closed
     }
 
     /// Reads records of one table, or of all where `table` is `None`, with sequences in `range`, by rising sequence.
@@ -357,6 +378,13 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 }
 
+/// Notes that a call is under way: where that is the last word, its future was dropped.
+const fn under_way(engine: &mut Engine<'_>, is: bool) {
+    if CAN_BE_DROPPED {
+        engine.interrupted = is;
+    }
+}
+
 #[twin(AFIT)]
 async fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Mark) -> Result<(), S::Error> {
     if mutation::is(Mutation::SkipSync) {
@@ -413,7 +441,8 @@ async fn drive<S: Storage>(
                 recovery.extent(extent).map_err(Refusal::on)?;
             }
             Need::Settle { id, from, to } => {
-                settle(storage, id, from, to).await.map_err(Error::Storage)?;
+                let settled = settle(storage, id, from, to).await;
+                settled.map_err(|error| recovery.settle_failed(error))?;
                 recovery.settled();
             }
             Need::Remove { id } => recovery.removed(storage.remove(id).await),

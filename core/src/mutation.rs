@@ -64,11 +64,15 @@ pub enum Mutation {
     FixedSalt,
     /// A log goes on without a second segment in hand.
     OneSpare,
+    /// An operation goes on behind a dropped future as if nothing had been under way.
+    ForgetDropped,
+    /// A segment counts as read before its reading began.
+    SkipDropped,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::SkipSync,
         Self::CountBeforeSync,
         Self::RetrySync,
@@ -96,6 +100,8 @@ impl Mutation {
         Self::RemoveTornSuccessor,
         Self::FixedSalt,
         Self::OneSpare,
+        Self::ForgetDropped,
+        Self::SkipDropped,
     ];
 }
 

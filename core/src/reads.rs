@@ -9,6 +9,7 @@ use super::{examine, twin};
 use crate::error::Error;
 use crate::facts::Footer;
 use crate::frame::{self, Header, Kind};
+use crate::mutation::{self, Mutation};
 use crate::position::Position;
 use crate::record::{Record, sequences};
 use crate::report::Reason;
@@ -27,6 +28,8 @@ pub struct Reads<'l, 'w, S> {
     walk: Walk,
     /// The walk is under way.
     walking: bool,
+    /// A record was found, and is yet to be lent.
+    found: bool,
     done: bool,
 }
 
@@ -44,6 +47,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
             from,
             to,
             segment: 0,
+            found: false,
             done: bounds.is_none(),
         }
     }
@@ -51,21 +55,25 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     /// The next record. After an error, which names where it is, the reading goes on behind the damaged segment.
     #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub async fn next(&mut self) -> Option<Result<Record<'_>, Error<S::Error>>> {
-        match self.find().await {
-            Ok(true) => {
-                let Log { engine, storage } = &mut *self.log;
-                Some(lend(&mut self.walk, storage, engine.buffer.whole()).await)
-            }
-            Ok(false) => None,
-            Err(error) => {
-                self.walking = false;
-                Some(Err(error))
+        if !self.found {
+            match self.find().await {
+                Ok(true) => self.found = true,
+                Ok(false) => return None,
+                Err(error) => {
+                    self.walking = false;
+                    return Some(Err(error));
+                }
             }
         }
+        let Log { engine, storage } = &mut *self.log;
+        let lent = lend(&mut self.walk, storage, engine.buffer.whole()).await;
+        self.found = false;
+        Some(lent)
     }
 
     /// Walks on to the next record that is wanted; false where there is none.
     async fn find(&mut self) -> Result<bool, Error<S::Error>> {
+        self.log.resume().await?;
         loop {
             if !self.walking && !self.open_next().await? {
                 return Ok(false);
@@ -113,18 +121,21 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 .next()
                 .map_or(region.active.first_sequence, |next| next.first_sequence);
             drop(listed);
-            self.segment = segment.id + 1;
             if next <= self.from || segment.first_sequence == next {
+                self.segment = segment.id + 1;
                 continue;
             }
             if segment.first_sequence > self.to {
                 self.done = true;
                 return Ok(false);
             }
+            if mutation::is(Mutation::SkipDropped) {
+                self.segment = segment.id + 1;
+            }
             let wanted = self.table;
             let mut may_hold = true;
             let Log { engine, storage } = &mut *self.log;
-            examine::begin(
+            let begun = examine::begin(
                 &mut self.walk,
                 storage,
                 engine.buffer.whole(),
@@ -134,7 +145,10 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                     may_hold = wanted.is_none_or(|table| !footer.is_complete() || footer.table(table).is_some());
                 },
             )
-            .await?;
+            .await;
+            // Not before: a future that is dropped must not leave out a segment.
+            self.segment = segment.id + 1;
+            begun?;
             self.walking = may_hold;
             if may_hold {
                 return Ok(true);
@@ -170,6 +184,7 @@ impl<S: Storage> Log<'_, S> {
     /// [`Error::NoRecord`] where it was deleted or reclaimed, or the position is of another log;
     /// [`Error::Corrupt`] where its bytes are damaged; [`Error::BufferTooSmall`]; [`Error::Storage`].
     pub async fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
+        self.resume().await?;
         let Self { engine, storage } = self;
         let (region, buffer) = (&engine.region, engine.buffer.whole());
         let (id, offset) = (position.segment(), position.offset);

@@ -29,6 +29,8 @@ pub(crate) struct Engine<'w> {
     pub(crate) region: Region<'w>,
     pub(crate) buffer: Buffer<'w>,
     access: Access,
+    /// A call was under way when its future was dropped: what became of it is to be recovered from the medium.
+    pub(crate) interrupted: bool,
 }
 
 impl<'w> Engine<'w> {
@@ -39,12 +41,29 @@ impl<'w> Engine<'w> {
             Mode::ReadOnly => Access::ReadOnly,
             _ => Access::ReadWrite,
         };
-        Self { region, buffer, access }
+        Self {
+            region,
+            buffer,
+            access,
+            interrupted: false,
+        }
     }
 
     /// The recovery of the region, and the buffer that it reads into.
     pub(crate) fn recovery(&mut self, mode: Mode) -> (Recovery<'_, 'w>, &mut [u8]) {
         (Recovery::new(&mut self.region, mode), self.buffer.whole())
+    }
+
+    /// Before a region is recovered once more: knows no more of it than when it was opened. A recovery that left bytes in
+    /// doubt is not tried again.
+    pub(crate) fn forget(&mut self) -> Result<(), Refusal> {
+        match self.region.poisoned {
+            Some(cause) => Err(Error::Poisoned(cause)),
+            None => {
+                self.region.forget();
+                Ok(())
+            }
+        }
     }
 
     /// What the recovery found and did.
@@ -80,12 +99,9 @@ impl<'w> Engine<'w> {
     }
 
     /// Whether a close has to do anything.
-    pub(crate) fn begin_close(&mut self) -> Result<bool, Refusal> {
+    pub(crate) fn is_to_close(&self) -> Result<bool, Refusal> {
         match (self.access, self.region.poisoned) {
-            (Access::ReadWrite, _) => {
-                self.access = Access::Closed;
-                Ok(true)
-            }
+            (Access::ReadWrite, _) => Ok(true),
             // A close that failed is not made good by asking again.
             (_, Some(cause)) => Err(Error::Poisoned(cause)),
             (_, None) => Ok(false),
@@ -131,12 +147,16 @@ impl<'w> Engine<'w> {
         self.region.header_of(id).encode(self.region.checksum)
     }
 
-    /// Builds a control frame in the buffer, where it stays until the step was [`Engine::performed`].
-    pub(crate) fn control_frame(&mut self, control: Control, offset: u32) -> Result<&[u8], Refusal> {
+    /// Builds a control frame in the buffer, where it stays until the step was [`Engine::performed`]; its length.
+    pub(crate) fn build(&mut self, control: Control, offset: u32) -> Result<usize, Refusal> {
         let needed = self.region.control_len(control);
         let out = self.buffer.at_least(needed).ok_or(Error::BufferTooSmall { needed })?;
-        let len = self.region.build(control, offset, out);
-        Ok(out.get(..len).unwrap_or_default())
+        Ok(self.region.build(control, offset, out))
+    }
+
+    /// The control frame that was built.
+    pub(crate) fn built(&self, len: usize) -> &[u8] {
+        self.buffer.as_slice().get(..len).unwrap_or_default()
     }
 
     /// Takes in what became of a step. Returns one that is to come next whatever the goal: it gives room where the

@@ -7,7 +7,7 @@ mod newest;
 use core::ops::ControlFlow;
 
 use crate::checksum::Checksum;
-use crate::error::{Error, Refusal};
+use crate::error::{Error, PoisonCause, Refusal};
 use crate::facts::{MANIFEST_HEAD_LEN, Retained, State};
 use crate::fault::{Found, StorageError};
 use crate::frame;
@@ -534,6 +534,12 @@ impl<'r, 'w> Recovery<'r, 'w> {
         } else {
             Phase::Remove
         }
+    }
+
+    /// Settling failed: what was recovered may be lost, and no second try can tell.
+    pub(crate) fn settle_failed<E>(&mut self, error: E) -> Error<E> {
+        self.region.poisoned = Some(PoisonCause::Settle);
+        Error::Storage(error)
     }
 
     /// What was recovered is settled.

@@ -193,6 +193,30 @@ impl<'w> Region<'w> {
         (region, capacity.buffer)
     }
 
+    /// As if it had not been recovered yet, but for what the medium cannot tell: ids never go back, for salts come from
+    /// them, and what the host was told or has yet to be told stays true.
+    pub(crate) fn forget(&mut self) {
+        self.segments.clear();
+        self.voids.clear();
+        self.tables.clear();
+        self.active = Active::NONE;
+        *self.aside = Aside {
+            durable_sequence: self.aside.durable_sequence,
+            lost: self.aside.lost,
+            ..Aside::NONE
+        };
+        self.spares = [None, None];
+        self.incarnation = 0;
+        self.next_sequence = 1;
+        self.session = Session::Successor;
+        self.examined = u32::MAX;
+        self.tight = false;
+        self.refused = false;
+        self.stuck_in_a_row = 0;
+        self.creating = false;
+        self.version = self.version.wrapping_add(1);
+    }
+
     /// What ties frames to a segment whose checksums start with `seed`.
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn binding(&self, seed: u32) -> Binding {
