@@ -135,7 +135,7 @@ impl Explorer {
         &self.hits
     }
 
-    pub(super) const fn hit(&mut self, row: Row) {
+    pub(crate) const fn hit(&mut self, row: Row) {
         self.hits.hit(row);
     }
 

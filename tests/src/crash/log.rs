@@ -1,6 +1,10 @@
-//! The engine's blocking log as a [`Subject`], on any storage that tells its planned faults apart.
+//! The engine's log as a [`Subject`], behind whatever driver, on any storage that tells its planned faults apart.
 
-use walstone_core::{Batch, Checksum, Error, Log, Mark, Options, PoisonCause, Position, Report, Storage};
+use std::fmt::Debug;
+
+use walstone_core::{
+    Appended, Batch, Checksum, Error, Log, Mark, Options, PoisonCause, Position, Report, SegmentId, Storage,
+};
 
 use super::machine::{Denied, Subject};
 use super::model::{Change, Record, Seen, Value};
@@ -8,8 +12,8 @@ use crate::storages::SimError;
 
 /// A log, and what it said of its appends.
 #[derive(Debug)]
-pub struct Subjected<S: Storage> {
-    log: Log<'static, S>,
+pub struct Subjected<L> {
+    log: L,
     /// What must be durable for each append to be.
     marks: Vec<Mark>,
     positions: Vec<(Record, Position)>,
@@ -33,6 +37,143 @@ impl Planned for SimError {
     const LATCHES: bool = false;
 }
 
+/// What a call of a log answers.
+type Answer<T, L> = Result<T, Error<<L as Driven>::Error>>;
+
+/// A log behind its driver. The calls are those of the log.
+#[expect(clippy::missing_errors_doc, reason = "they are said of the calls of the log")]
+pub trait Driven {
+    /// Of the storage.
+    type Error: Planned + Debug;
+
+    /// As [`Log::append`].
+    fn append(&mut self, table: u64, value: &[u8]) -> Answer<Appended, Self>;
+    /// As [`Log::append_batch`].
+    fn append_batch(&mut self, batch: &Batch<'_>) -> Answer<Appended, Self>;
+    /// As [`Log::delete_up_to`].
+    fn delete_up_to(&mut self, table: u64, sequence: u64) -> Answer<Appended, Self>;
+    /// As [`Log::truncate_from`].
+    fn truncate_from(&mut self, table: u64, sequence: u64) -> Answer<Appended, Self>;
+    /// As [`Log::sync`].
+    fn sync(&mut self) -> Answer<(), Self>;
+    /// As [`Log::hand_over`].
+    fn hand_over(&mut self) -> Answer<(), Self>;
+    /// As [`Log::reclaim`].
+    fn reclaim(&mut self) -> Answer<(), Self>;
+    /// As [`Log::close`].
+    fn close(&mut self) -> Answer<(), Self>;
+    /// Takes no more writes.
+    fn poison(&mut self, cause: PoisonCause);
+    /// As [`Log::poisoned`].
+    fn poisoned(&self) -> Option<PoisonCause>;
+    /// Reads all records of a table, or of all tables, until one is not taken; whether all were.
+    fn read(&mut self, table: Option<u64>, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool, Self>;
+    /// As [`Log::read_at`].
+    fn read_at(&mut self, position: Position) -> Answer<Record, Self>;
+    /// As [`Storage::read`] below it; how many bytes, where that works.
+    fn read_segment(&mut self, segment: SegmentId, buf: &mut [u8]) -> Option<usize>;
+    /// As [`Log::last_sequence`].
+    fn last_sequence(&self) -> u64;
+    /// As [`Log::durable_mark`].
+    fn durable_mark(&self) -> Mark;
+    /// As [`Log::written_mark`].
+    fn written_mark(&self) -> Mark;
+    /// As [`Log::report`].
+    fn report(&self) -> Report;
+}
+
+impl From<walstone_core::Record<'_>> for Record {
+    fn from(record: walstone_core::Record<'_>) -> Self {
+        Self {
+            sequence: record.sequence,
+            table: record.table,
+            value: Value::parse(record.value),
+        }
+    }
+}
+
+impl<S: Storage<Error: Planned>> Driven for Log<'static, S> {
+    type Error = S::Error;
+
+    fn append(&mut self, table: u64, value: &[u8]) -> Answer<Appended, Self> {
+        self.append(table, value)
+    }
+
+    fn append_batch(&mut self, batch: &Batch<'_>) -> Answer<Appended, Self> {
+        self.append_batch(batch)
+    }
+
+    fn delete_up_to(&mut self, table: u64, sequence: u64) -> Answer<Appended, Self> {
+        self.delete_up_to(table, sequence)
+    }
+
+    fn truncate_from(&mut self, table: u64, sequence: u64) -> Answer<Appended, Self> {
+        self.truncate_from(table, sequence)
+    }
+
+    fn sync(&mut self) -> Answer<(), Self> {
+        self.sync()
+    }
+
+    fn hand_over(&mut self) -> Answer<(), Self> {
+        self.hand_over()
+    }
+
+    fn reclaim(&mut self) -> Answer<(), Self> {
+        self.reclaim()
+    }
+
+    fn close(&mut self) -> Answer<(), Self> {
+        self.close()
+    }
+
+    fn poison(&mut self, cause: PoisonCause) {
+        self.poison(cause);
+    }
+
+    fn poisoned(&self) -> Option<PoisonCause> {
+        self.poisoned()
+    }
+
+    fn read(&mut self, table: Option<u64>, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool, Self> {
+        let mut reads = self.read(table, ..);
+        while let Some(record) = reads.next() {
+            if !take(record?.into()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_at(&mut self, position: Position) -> Answer<Record, Self> {
+        self.read_at(position).map(Record::from)
+    }
+
+    fn read_segment(&mut self, segment: SegmentId, buf: &mut [u8]) -> Option<usize> {
+        let len = buf.len() as u32;
+        let mut held = vec![0; buf.len()];
+        let bytes = self.storage_mut().read(segment, 0, len, &mut held).ok()?;
+        buf[..bytes.len()].copy_from_slice(bytes);
+        Some(bytes.len())
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.last_sequence()
+    }
+
+    fn durable_mark(&self) -> Mark {
+        self.durable_mark()
+    }
+
+    fn written_mark(&self) -> Mark {
+        self.written_mark()
+    }
+
+    fn report(&self) -> Report {
+        self.report()
+    }
+}
+
 /// Options with the entropy of the `nth` open.
 #[must_use]
 pub fn options(nth: u64) -> Options {
@@ -42,13 +183,13 @@ pub fn options(nth: u64) -> Options {
     }
 }
 
-impl<S: Storage<Error: Planned>> Subjected<S> {
+impl<L: Driven> Subjected<L> {
     /// What an open gave.
     ///
     /// # Errors
     /// [`Denied`].
-    pub fn new(opened: Result<Log<'static, S>, Error<S::Error>>) -> Result<Self, Denied> {
-        let log = opened.map_err(|error| denied::<S>(error, false))?;
+    pub fn new(opened: Result<L, Error<L::Error>>) -> Result<Self, Denied> {
+        let log = opened.map_err(|error| denied(error, false))?;
         Ok(Self {
             log,
             marks: Vec::new(),
@@ -57,38 +198,30 @@ impl<S: Storage<Error: Planned>> Subjected<S> {
     }
 
     /// The log itself.
-    pub const fn log(&mut self) -> &mut Log<'static, S> {
+    pub const fn log(&mut self) -> &mut L {
         &mut self.log
     }
 
-    fn told<T>(&mut self, outcome: Result<T, Error<S::Error>>) -> Result<T, Denied> {
+    fn told<T>(&mut self, outcome: Result<T, Error<L::Error>>) -> Result<T, Denied> {
         outcome.map_err(|error| {
             let by_sync = matches!(&error, Error::Storage(fault) if fault.planned() == Some(SimError::SyncFailed));
-            if by_sync && S::Error::LATCHES {
+            if by_sync && L::Error::LATCHES {
                 self.log.poison(PoisonCause::Sync);
             }
-            denied::<S>(error, self.log.poisoned().is_some())
+            denied(error, self.log.poisoned().is_some())
         })
     }
 
     fn read(&mut self, table: Option<u64>, mut take: impl FnMut(Record) -> bool) -> Result<(), String> {
-        let mut reads = self.log.read(table, ..);
-        while let Some(record) = reads.next() {
-            let record = record.map_err(|error| format!("{error:?}"))?;
-            let record = Record {
-                sequence: record.sequence,
-                table: record.table,
-                value: Value::parse(record.value),
-            };
-            if !take(record) {
-                return Err(format!("reading table {table:?} shows other records than reading all"));
-            }
+        match self.log.read(table, &mut take) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("reading table {table:?} shows other records than reading all")),
+            Err(error) => Err(format!("{error:?}")),
         }
-        Ok(())
     }
 }
 
-fn denied<S: Storage<Error: Planned>>(error: Error<S::Error>, poisoned: bool) -> Denied {
+fn denied<E: Planned + Debug>(error: Error<E>, poisoned: bool) -> Denied {
     match error {
         Error::Full | Error::TooManyVoids { .. } if !poisoned => Denied::Full,
         Error::Poisoned(_) | Error::Closed => Denied::Ended,
@@ -101,7 +234,7 @@ fn denied<S: Storage<Error: Planned>>(error: Error<S::Error>, poisoned: bool) ->
     }
 }
 
-impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
+impl<L: Driven> Subject for Subjected<L> {
     fn append(&mut self, changes: &[Change]) -> Result<u64, Denied> {
         let log = &mut self.log;
         let appended = match *changes {
@@ -158,12 +291,14 @@ impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
     }
 
     fn observe(&mut self, seen: &mut Seen) -> Result<(), String> {
-        seen.last = self.log.last_sequence();
         let records = &mut seen.records;
         self.read(None, |record| {
             records.push(record);
             true
-        })
+        })?;
+        // Behind the reading, which is what recovers where a future was dropped.
+        seen.last = self.log.last_sequence();
+        Ok(())
     }
 
     fn compare(&mut self, seen: &Seen) -> Result<(), String> {
@@ -184,11 +319,7 @@ impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
     fn compare_at(&mut self, at: &[(Record, Position)], seen: &Seen) -> Result<(), String> {
         for &(record, position) in at {
             let found = match self.log.read_at(position) {
-                Ok(found) => Some(Record {
-                    sequence: found.sequence,
-                    table: found.table,
-                    value: Value::parse(found.value),
-                }),
+                Ok(found) => Some(found),
                 Err(Error::NoRecord) => None,
                 Err(error) => return Err(format!("{record:?} at {position:?}: {error:?}")),
             };
@@ -200,6 +331,10 @@ impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
             }
         }
         Ok(())
+    }
+
+    fn forget_appends(&mut self) {
+        self.marks.clear();
     }
 
     fn durable_count(&self) -> usize {
@@ -220,10 +355,11 @@ impl<S: Storage<Error: Planned>> Subject for Subjected<S> {
         // checksum does not matter.
         let end = self.log.written_mark();
         let mut buffer = [0; 4096];
-        let len = end.end.min(buffer.len() as u32);
-        let Ok(bytes) = self.log.storage_mut().read(end.segment, 0, len, &mut buffer) else {
+        let len = buffer.len().min(end.end as usize);
+        let Some(len) = self.log.read_segment(end.segment, &mut buffer[..len]) else {
             return false;
         };
+        let bytes = &buffer[..len];
         let (grains, _) = bytes.as_chunks::<8>();
         let mut frames = grains.windows(3).zip((0u32..).step_by(8));
         frames.any(|(frame, at)| {

@@ -95,6 +95,9 @@ pub trait Subject {
         Ok(())
     }
 
+    /// Leaves appends so far out of all later counts.
+    fn forget_appends(&mut self) {}
+
     /// How many appends since the open the log calls durable.
     fn durable_count(&self) -> usize;
 

@@ -258,6 +258,13 @@ impl Found {
         }
     }
 
+    /// The same, behind an atomic append to whichever it is.
+    #[must_use]
+    pub fn after(&self, changes: &[Change]) -> Self {
+        let states = self.possible().iter().map(|state| Rc::new(state.after(changes)));
+        Self::new(states.collect(), 0, 0)
+    }
+
     /// The same, if the power fails before a process opened the log.
     #[must_use]
     pub fn after_power_loss(&self) -> Self {

@@ -35,11 +35,13 @@ pub enum Row {
     Crashed,
     /// A failed sync poisoned the log.
     Poisoned,
+    /// The future of an operation was dropped.
+    Dropped,
 }
 
 impl Row {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Healed,
         Self::Closed,
         Self::Clean,
@@ -55,6 +57,7 @@ impl Row {
         Self::Full,
         Self::Crashed,
         Self::Poisoned,
+        Self::Dropped,
     ];
 }
 
@@ -76,6 +79,7 @@ impl fmt::Display for Row {
             Self::Full => "the log was full",
             Self::Crashed => "a planned crash came",
             Self::Poisoned => "a failed sync poisoned the log",
+            Self::Dropped => "a future was dropped",
         })
     }
 }

@@ -123,10 +123,20 @@ impl<'m, M: Machine> Life<'m, M> {
     /// # Errors
     /// [`Stop`].
     pub fn create(machine: &'m M) -> Result<Self, Stop> {
-        let found = Found::only(Rc::default());
-        let mut life = Self::attach(machine, &machine.blank(), &found, Counters::default());
+        let mut life = Self::unmade(machine);
         life.create_log()?;
         Ok(life)
+    }
+
+    /// A life on an empty medium; nothing is made yet.
+    #[must_use]
+    pub fn unmade(machine: &'m M) -> Self {
+        Self::attach(
+            machine,
+            &machine.blank(),
+            &Found::only(Rc::default()),
+            Counters::default(),
+        )
     }
 
     /// The life of a process that finds this medium; nothing is opened yet.
@@ -196,6 +206,38 @@ impl<'m, M: Machine> Life<'m, M> {
         self.line = Line::new(state);
         self.found = None;
         self.log = Some(log);
+        Ok(())
+    }
+
+    /// Goes on with the same log behind an operation that ended in the middle, the process being alive; opened or
+    /// made anew where it was that. `first` is the first thing that the log is asked for, and appends `changes`.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    pub fn resume(
+        &mut self,
+        changes: &[Change],
+        first: impl FnOnce(&mut M::Log) -> Result<(), Denied>,
+    ) -> Result<(), Stop> {
+        let mut found = self.left(false);
+        let Some(log) = &mut self.log else {
+            return self.create_log();
+        };
+        log.forget_appends();
+        match first(log) {
+            Ok(()) if !changes.is_empty() => found = found.after(changes),
+            Ok(()) | Err(Denied::Full) => {}
+            Err(Denied::Crashed) => {
+                self.found = Some(found);
+                return Err(Stop::Crashed);
+            }
+            Err(denied) => return Err(Violation::Open(denied).into()),
+        }
+        self.seen.clear();
+        log.observe(&mut self.seen).map_err(Violation::Read)?;
+        let state = found.judge(&self.seen).map_err(Violation::Recovered)?;
+        self.line = Line::new(state);
+        self.found = None;
         Ok(())
     }
 

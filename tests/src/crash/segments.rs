@@ -12,7 +12,7 @@ use crate::medium::{Limits, Medium, MediumHandle};
 impl Machine for Setup {
     type Image = Medium;
     type Process = MediumHandle;
-    type Log = Subjected<MediumHandle>;
+    type Log = Subjected<Log<'static, MediumHandle>>;
 
     fn name(&self) -> &'static str {
         self.name

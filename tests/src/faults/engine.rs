@@ -95,7 +95,7 @@ impl Planned for FaultyError<RamError> {
 }
 
 impl Ground for Memory {
-    type Log = Subjected<Handle>;
+    type Log = Subjected<Log<'static, Handle>>;
 
     fn open(&mut self) -> Result<Self::Log, Denied> {
         self.opens += 1;

@@ -44,6 +44,22 @@ pub enum Step {
         /// Where it starts.
         offset: u32,
     },
+    /// Units whose program ended in the middle, the power staying on.
+    TornProgram {
+        /// Where they start.
+        offset: u32,
+        /// What was to be written.
+        bytes: Vec<u8>,
+        /// How far it came.
+        torn: Torn,
+    },
+    /// One block whose erase did.
+    TornErase {
+        /// Where it starts.
+        offset: u32,
+        /// How far it came.
+        torn: TornErase,
+    },
 }
 
 /// How the program of some units is torn.
@@ -243,6 +259,8 @@ impl Cells {
                 let (range, erased) = self.block(*offset);
                 self.change(range, Unit::Fresh, |old| old.fill(erased));
             }
+            Step::TornProgram { offset, bytes, torn } => self.tear(*offset, bytes, *torn),
+            Step::TornErase { offset, torn } => self.tear_erase(*offset, *torn),
         }
     }
 

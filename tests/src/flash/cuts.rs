@@ -72,6 +72,7 @@ const fn ways(step: &Step) -> usize {
     match step {
         Step::Program { .. } => Torn::all(0).len(),
         Step::Erase { .. } => TornErase::all(0).len(),
+        Step::TornProgram { .. } | Step::TornErase { .. } => 0,
     }
 }
 

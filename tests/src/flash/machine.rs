@@ -105,7 +105,7 @@ impl FlashSetup {
 impl Planned for FlatError<ChipError> {
     fn planned(&self) -> Option<SimError> {
         match self {
-            Self::Device(ChipError::Off) => Some(SimError::Crashed),
+            Self::Device(ChipError::Off | ChipError::Dropped) => Some(SimError::Crashed),
             Self::Device(ChipError::SyncFailed) | Self::SyncFailed => Some(SimError::SyncFailed),
             _ => None,
         }
@@ -117,7 +117,7 @@ impl Planned for FlatError<ChipError> {
 impl Machine for FlashSetup {
     type Image = Chip;
     type Process = Chip;
-    type Log = Subjected<FlatStorage<'static, Chip>>;
+    type Log = Subjected<Log<'static, FlatStorage<'static, Chip>>>;
 
     fn name(&self) -> &'static str {
         self.name

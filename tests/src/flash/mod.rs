@@ -2,8 +2,10 @@
 //! its block was erased whole ends the test. Knows what a loss of power may leave: everything up to the last sync, and
 //! of what came later any part, torn or whole.
 
+mod awaited;
 mod cells;
 mod cuts;
+mod drops;
 mod machine;
 mod nor;
 
@@ -15,10 +17,12 @@ use walstone_core::flat::{Device, DeviceGeometry};
 use walstone_core::{Fault, StorageError};
 
 use crate::medium::Phase;
+pub use awaited::{AwaitedChip, Dropped, block_on};
 pub use cells::{Cells, Step, Torn, TornErase};
 pub use cuts::Kept;
+pub use drops::{Awaiting, drops};
 pub use machine::{FlashSetup, setups};
-pub use nor::NorChip;
+pub use nor::{AwaitedNor, NorChip};
 
 /// The chip. Clones are the same chip, which outlives the storage on it.
 #[derive(Clone, Debug)]
@@ -278,6 +282,8 @@ pub enum ChipError {
     SyncFailed,
     /// The power is off.
     Off,
+    /// Not of the chip: the future of the call was dropped.
+    Dropped,
 }
 
 impl fmt::Display for ChipError {
@@ -287,6 +293,7 @@ impl fmt::Display for ChipError {
             Self::Failed => "the chip does not answer",
             Self::SyncFailed => "the sync fails",
             Self::Off => "the power is off",
+            Self::Dropped => "the future was dropped",
         })
     }
 }
@@ -298,7 +305,7 @@ impl embedded_io::Error for ChipError {
         match self {
             Self::Ecc => embedded_io::ErrorKind::InvalidData,
             Self::Failed => embedded_io::ErrorKind::TimedOut,
-            Self::SyncFailed | Self::Off => embedded_io::ErrorKind::Other,
+            Self::SyncFailed | Self::Off | Self::Dropped => embedded_io::ErrorKind::Other,
         }
     }
 }

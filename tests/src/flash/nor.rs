@@ -1,8 +1,10 @@
-//! A chip behind the traits of `embedded-storage`, whose units are constants.
+//! A chip behind the traits of `embedded-storage` and `embedded-storage-async`, whose units are constants.
 
 use embedded_storage::nor_flash::{self, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
+use embedded_storage_async::nor_flash as awaited;
 use walstone_core::flat::{Device, DeviceGeometry};
 
+use super::awaited::pending_once;
 use super::{Chip, ChipError};
 
 /// A chip with reads of `READ` bytes, programs of `WRITE`, erases of `ERASE`.
@@ -60,5 +62,45 @@ impl<const READ: usize, const WRITE: usize, const ERASE: usize> NorFlash for Nor
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
         self.chip.program(offset, bytes)
+    }
+}
+
+/// The same chip, whose calls are pending once.
+#[derive(Clone, Debug)]
+pub struct AwaitedNor<const READ: usize, const WRITE: usize, const ERASE: usize>(pub NorChip<READ, WRITE, ERASE>);
+
+impl<const READ: usize, const WRITE: usize, const ERASE: usize> nor_flash::ErrorType
+    for AwaitedNor<READ, WRITE, ERASE>
+{
+    type Error = ChipError;
+}
+
+impl<const READ: usize, const WRITE: usize, const ERASE: usize> awaited::ReadNorFlash
+    for AwaitedNor<READ, WRITE, ERASE>
+{
+    const READ_SIZE: usize = READ;
+
+    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ChipError> {
+        pending_once().await;
+        self.0.read(offset, bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+}
+
+impl<const READ: usize, const WRITE: usize, const ERASE: usize> awaited::NorFlash for AwaitedNor<READ, WRITE, ERASE> {
+    const WRITE_SIZE: usize = WRITE;
+    const ERASE_SIZE: usize = ERASE;
+
+    async fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
+        pending_once().await;
+        self.0.erase(from, to)
+    }
+
+    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
+        pending_once().await;
+        self.0.write(offset, bytes)
     }
 }

@@ -16,6 +16,7 @@ use crate::files::lie::Lie;
 use crate::files::life::SMALL;
 use crate::files::survivors::Limits;
 use crate::files::sweep::{self, Plan};
+use crate::flash::{self, Awaiting};
 use crate::images::{self, Image, Story, read_all};
 use crate::mutants::made_up::MadeUp;
 
@@ -40,6 +41,8 @@ pub enum Checker {
     Files,
     /// One call that fails, below the std backend.
     Faults,
+    /// Futures dropped at every call.
+    Drops,
 }
 
 /// What a checker came to.
@@ -78,13 +81,14 @@ impl fmt::Display for Checker {
             Self::FullDevice => "full device",
             Self::Files => "files",
             Self::Faults => "faults",
+            Self::Drops => "drops",
         })
     }
 }
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Words,
         Self::Histories,
         Self::Damage,
@@ -94,6 +98,7 @@ impl Checker {
         Self::FullDevice,
         Self::Files,
         Self::Faults,
+        Self::Drops,
     ];
 
     /// So many states the short form visits where nothing was put in: at least twice what any fault in the table needs.
@@ -118,6 +123,7 @@ impl Checker {
             Self::FullDevice => full_device(),
             Self::Files => files(lie),
             Self::Faults => faulty(),
+            Self::Drops => explored(limit, dropped),
         }
     }
 }
@@ -141,6 +147,20 @@ fn words(explorer: &mut Explorer, limit: u64) -> Result<(), Failure> {
                     }
                     explorer.word(setup, prelude, &word)?;
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn dropped(explorer: &mut Explorer, limit: u64) -> Result<(), Failure> {
+    for prelude in PRELUDES {
+        for word in Words::new(&Op::ALL, 1).all() {
+            for setup in flash::setups() {
+                if explorer.pairs() as u64 >= limit {
+                    return Ok(());
+                }
+                flash::drops(explorer, &Awaiting(setup), prelude, &word, false)?;
             }
         }
     }

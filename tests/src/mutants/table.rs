@@ -70,6 +70,9 @@ pub const TABLE: &[Mutant] = &[
     // Sequences.
     core(Mutation::ReuseSequence, Checker::Histories),
     core(Mutation::VoidNotClamped, Checker::Words),
+    // Futures that are dropped.
+    core(Mutation::ForgetDropped, Checker::Drops),
+    core(Mutation::SkipDropped, Checker::Drops),
     // Files and their names.
     backend(walstone::mutation::Mutation::SwallowShortWrite),
     backend(walstone::mutation::Mutation::SkipGroupSync),

@@ -1,6 +1,7 @@
 //! Logs on flat devices: every adapter, every kind of device, and a chip that is strict about how it is treated.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics fails")]
 
+mod awaited;
 mod capacity;
 mod chip;
 mod conforms;

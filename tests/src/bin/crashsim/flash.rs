@@ -2,7 +2,7 @@
 
 use walstone_tests::crash::explore::{Explorer, Failure, telling_limits};
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
-use walstone_tests::flash::{FlashSetup, setups};
+use walstone_tests::flash::{Awaiting, FlashSetup, drops, setups};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -67,8 +67,52 @@ fn explore(sum: &mut Sum, setups: &[FlashSetup], ci: bool, seed: u64) -> Result<
             explorer.word(&setup, prelude, &word)
         })?;
     }
+    dropped_futures(sum, setups, ci)?;
     let count = if ci { 500 } else { 20_000 };
     sum.sweep("random histories", seed..seed + count, usize::MAX, |explorer, seed| {
         explorer.random(&setups[seed as usize % setups.len()], seed)
     })
+}
+
+/// The driver that is awaited: its futures dropped at every call, once and again in the recovery that follows.
+fn dropped_futures(sum: &mut Sum, setups: &[FlashSetup], ci: bool) -> Result<(), Failure> {
+    sum.set_depth(0);
+    let making = |explorer: &mut Explorer, setup| {
+        explorer.creation(&Awaiting(setup))?;
+        drops(explorer, &Awaiting(setup), &[], &[], true)
+    };
+    sum.sweep("making a region, awaited", setups.iter().copied(), usize::MAX, making)?;
+    let jobs = |len, preludes: &'static [&'static [Op]], step: usize| {
+        // Each device behind some of the beginnings, each beginning on some of the devices.
+        let pairs = setups.iter().enumerate().flat_map(move |(at, setup)| {
+            let chosen = preludes
+                .iter()
+                .enumerate()
+                .filter(move |(nth, _)| (at + nth) % step == 4 % step);
+            chosen.map(move |(_, prelude)| (*setup, *prelude))
+        });
+        pairs.flat_map(move |(setup, prelude)| Words::new(&Op::ALL, len).all().map(move |word| (setup, prelude, word)))
+    };
+    let (once, twice) = if ci { (3, 6) } else { (1, 1) };
+    sum.sweep(
+        "futures dropped, words of 1",
+        jobs(1, &PRELUDES, once),
+        usize::MAX,
+        |explorer, (setup, prelude, word)| drops(explorer, &Awaiting(setup), prelude, &word, false),
+    )?;
+    sum.sweep(
+        "futures dropped, and again in the recovery, words of 1",
+        jobs(1, if ci { &[&[]] } else { &PRELUDES }, twice),
+        usize::MAX,
+        |explorer, (setup, prelude, word)| drops(explorer, &Awaiting(setup), prelude, &word, true),
+    )?;
+    if ci {
+        return Ok(());
+    }
+    sum.sweep(
+        "futures dropped, words of 2",
+        jobs(2, &[&[]], 1),
+        usize::MAX,
+        |explorer, (setup, prelude, word)| drops(explorer, &Awaiting(setup), prelude, &word, false),
+    )
 }
