@@ -7,8 +7,8 @@ use walstone_core::flat::{FlatError, FlatGeometryError, IoError, OpenError, Slic
 use walstone_core::ram::RamError;
 use walstone_core::segment::header::HeaderError;
 use walstone_core::{
-    Batch, Corruption, Error, Fault, Geometry, GeometryError, NewRecord, PoisonCause, Reason, SegmentId, StorageError,
-    frame,
+    Batch, Checksum, Corruption, Error, Fault, Geometry, GeometryError, NewRecord, PoisonCause, Reason, SegmentId,
+    StorageError, frame,
 };
 
 const SEGMENT: SegmentId = SegmentId(5);
@@ -346,6 +346,70 @@ fn of_drivers() {
         Fault::Unreadable,
     );
     check(ByteError { error: "it" }, "storage driver failed", Other, device);
+}
+
+#[test]
+fn of_version_0() {
+    use walstone_core::v0::{DecodeError, EncodeError};
+    let decoding = [
+        (
+            DecodeError::Truncated {
+                needed: 9,
+                available: 8,
+            },
+            "the fixed part takes 9 bytes, 8 are there",
+        ),
+        (
+            DecodeError::BadSegmentVersion { found: 1 },
+            "segment version is 1, not 0",
+        ),
+        (DecodeError::BadMagic, "segment header does not name HoraeDBWAL"),
+        (DecodeError::BadVersion { found: 1 }, "record version is 1, not 0"),
+        (
+            DecodeError::LengthMismatch {
+                length: 9,
+                value_len: 8,
+            },
+            "record length 9 contradicts a value of 8 bytes",
+        ),
+        (
+            DecodeError::LengthOutOfBounds {
+                value_len: 9,
+                available: 8,
+            },
+            "the value takes 9 bytes, 8 are there",
+        ),
+        (
+            DecodeError::Checksum {
+                stored: 1,
+                computed: 0xabc,
+            },
+            "record states checksum 00000001 and has 00000abc",
+        ),
+    ];
+    for (error, text) in decoding {
+        says(&error, text);
+    }
+    says(
+        &EncodeError::ValueTooLong { len: 9, max: 8 },
+        "the value has 9 bytes, at most 8 can be stated",
+    );
+    says(
+        &EncodeError::BufferTooSmall {
+            needed: 9,
+            available: 8,
+        },
+        "the encoding takes 9 bytes, the buffer has 8",
+    );
+}
+
+/// What a program prints of values that hold memory is short, whatever they hold.
+#[test]
+fn of_debug_output() {
+    let mut room = [0; 64];
+    let batch = Batch::lent(&mut room);
+    assert!(format!("{batch:?}").contains("Buffer(64 bytes)"));
+    assert_eq!(format!("{:?}", Checksum::BITWISE), "Checksum(CRC-32/ISCSI)");
 }
 
 /// A batch in lent memory that is full says what it would have needed.

@@ -8,6 +8,7 @@ mod footers;
 mod fuzzed;
 mod hostile;
 mod loss;
+mod made_up;
 mod peers;
 mod random;
 

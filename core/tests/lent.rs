@@ -1,0 +1,116 @@
+//! A log without a heap on plain bytes, and what a snapshot of a log tells.
+#![cfg(feature = "alloc")]
+
+use walstone_core::flat::{DeviceGeometry, FlatRoom, FlatStorage, OpenError, SliceDevice, SliceError};
+use walstone_core::ram::RamStorage;
+use walstone_core::{Batch, Capacity, Error, Geometry, Log, Options, Position, SegmentId, Tail, Workspace};
+
+const DEVICE_LEN: u32 = 16384;
+const SLOT_LEN: u32 = 2048;
+
+/// Bytes in the address space, and a chip that is erased.
+fn devices() -> [DeviceGeometry; 2] {
+    let memory = DeviceGeometry::without_erase(DEVICE_LEN);
+    [memory, DeviceGeometry::flash(DEVICE_LEN, 4, 1024)]
+}
+
+#[test]
+fn a_log_in_lent_room_goes_on_over_reopens() {
+    for geometry in devices() {
+        let mut bytes = vec![0xff; DEVICE_LEN as usize];
+        let mut slots = FlatRoom::<8, 32>::default();
+        let mut room = Workspace::<8, 8, 4, 512>::default();
+        let mut next = 1;
+        for session in 0u64..20 {
+            let device = SliceDevice::new(&mut bytes, geometry);
+            let storage = FlatStorage::open(device, SLOT_LEN, slots.lend()).expect("the device is cut alike");
+            let options = Options::new(1, session);
+            let mut log = match session {
+                0 => Log::create(storage, room.lend(), options),
+                _ => Log::open(storage, room.lend(), options),
+            }
+            .unwrap_or_else(|error| panic!("session {session}: {error}"));
+            assert_eq!(log.last_sequence() + 1, next);
+            for value in [&b"a value"[..], &[session as u8; 300]] {
+                let appended = log.append(1, value).expect("what is deleted makes room");
+                assert_eq!(appended.first, next);
+                next += 1;
+            }
+            log.hand_over().expect("memory does not fail");
+            log.delete_up_to(1, next - 2).expect("there is room for deletions");
+            log.reclaim().expect("memory does not fail");
+            let mut reads = log.read(Some(1), ..);
+            let last = reads.next().expect("it is kept").expect("it verifies");
+            assert_eq!((last.sequence, last.value), (next - 1, &[session as u8; 300][..]));
+            log.close().expect("memory does not fail");
+        }
+        // The manifest of this room would not fit it.
+        let device = SliceDevice::new(&mut bytes, geometry);
+        let storage = FlatStorage::open(device, SLOT_LEN, slots.lend()).expect("the device is cut alike");
+        let mut small = Workspace::<1, 1, 1, 64>::new();
+        let refused = Log::open(storage, small.lend(), Options::new(1, 99)).map(drop);
+        assert!(
+            matches!(
+                refused,
+                Err(Error::BufferTooSmall { .. } | Error::TooManySegments { .. })
+            ),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_is_shorter_than_it_says_fails_where_it_ends() {
+    for geometry in devices() {
+        for len in [0, 100, DEVICE_LEN as usize - 1] {
+            let mut bytes = vec![0xff; len];
+            let mut slots = FlatRoom::<8, 32>::new();
+            let device = SliceDevice::new(&mut bytes, geometry);
+            let opened = FlatStorage::open(device, SLOT_LEN, slots.lend()).map(drop);
+            assert!(
+                matches!(opened, Err(OpenError::Device(SliceError))),
+                "{len}: {opened:?}"
+            );
+        }
+    }
+}
+
+/// A position is plain data: 24 bytes or fewer that lead back to the record, in this log alone.
+#[test]
+fn positions_are_stored_and_found_again() {
+    let geometry = Geometry::new(2048).expect("it works");
+    let mut log = Log::create(RamStorage::new(geometry), Capacity::heap(0), Options::new(1, 2)).expect("it is empty");
+    let mut batch = Batch::new();
+    (0u8..3).for_each(|value| batch.push(1, &[value; 20]));
+    let mut stored = Vec::new();
+    for _ in 0..30 {
+        let appended = log.append_batch(&batch).expect("there is room");
+        for (nth, sequence) in (0..).zip(appended.first..=appended.last) {
+            let position = appended.position.plus(nth);
+            assert_eq!(position.record(), nth);
+            stored.push((position.to_bytes(), sequence));
+        }
+    }
+    log.sync().expect("memory does not fail");
+    let snapshot = log.snapshot(true);
+    assert_eq!(snapshot.last_sequence(), 90);
+    assert!(snapshot.segment_count() > 1, "the batches fill more than one segment");
+    assert!(snapshot.active_tables().is_some_and(|tables| !tables.is_empty()));
+    assert!(log.snapshot(false).active_tables().is_none());
+    for at in 0..snapshot.segment_count() {
+        let segment = snapshot.segment(at).expect("it is listed");
+        assert_eq!(snapshot.position_of(segment.id), Some(at));
+        assert_eq!(snapshot.position_for(segment.first_sequence), at);
+    }
+    assert!(snapshot.segment(snapshot.segment_count()).is_none());
+    assert_eq!(snapshot.position_of(SegmentId(u64::MAX)), None);
+
+    let mut log = Log::open(log.into_storage(), Capacity::heap(0), Options::new(1, 3)).expect("it is whole");
+    assert_eq!(log.report().tail, Tail::Clean);
+    for (bytes, sequence) in stored {
+        let position = Position::from_bytes(bytes);
+        assert_eq!(position.to_bytes(), bytes);
+        assert_eq!(log.read_at(position).map(|record| record.sequence), Ok(sequence));
+        assert_eq!(log.read_at(position.plus(3)).map(drop), Err(Error::NoRecord));
+    }
+}
