@@ -10,10 +10,6 @@ use crate::sys;
 /// From so many bytes on between two syncs, blocks to come are only reserved.
 const BULK_LEN: u64 = 512 << 10;
 
-/// Steps that are reserved at once: the file system waits for all writes on their way before it reserves, and notes
-/// many blocks as fast as few.
-const RESERVED_STEPS: u32 = 4;
-
 impl<'m> RegionFiles<'m> {
     /// Makes written blocks for every byte before `end`, and for some behind it unless `exactly`.
     ///
@@ -60,14 +56,7 @@ impl<'m> RegionFiles<'m> {
         // The first claim of a segment is for what a spare needs.
         let begun = if layout.claimed <= CACHED_FILL_LEN { 0 } else { *step };
         let ahead = Ahead::decide(layout.claimed, end, begun, segment_len);
-        let wanted = match (exactly, reserve_only) {
-            (true, _) => least,
-            (false, false) => ahead.end,
-            (false, true) => {
-                let stretched = begun.saturating_mul(RESERVED_STEPS);
-                Ahead::decide(layout.claimed, end, stretched, segment_len).end
-            }
-        };
+        let wanted = if exactly { least } else { ahead.end };
         let fill = |to| filler.fill(layout.claimed..to, layout).map(|refused| (to, refused));
         let filled = fill(wanted).or_else(|errno| {
             // Going ahead is a courtesy: what was asked for may still fit.

@@ -30,19 +30,15 @@ type Linux = LinuxStorage<'static, Arc<RegionFiles<'static>>>;
 
 /// Claims by raw system calls go on to the next multiple of this: each of them makes the file system commit what it notes
 /// of the file, and a durable write beside it waits for that.
-const CLAIM_LEN: u32 = 4 << 20;
+const CLAIM_LEN: u32 = 16 << 20;
 
 /// The same at the start of a segment, so that a region which is hardly used stays small.
 const FIRST_CLAIM_LEN: u32 = 1 << 20;
 
-/// The same where blocks are only reserved: that is cheap, but waits for all writes on their way.
-const BULK_CLAIM_LEN: u32 = 16 << 20;
-
 /// Where a claim up to `to` ends.
-fn further(to: Mark, bulk: bool, geometry: Geometry) -> Mark {
+fn further(to: Mark, geometry: Geometry) -> Mark {
     let step = match to.end {
         ..=FIRST_CLAIM_LEN => FIRST_CLAIM_LEN,
-        _ if bulk => BULK_CLAIM_LEN,
         _ => CLAIM_LEN,
     };
     let end = to.end.next_multiple_of(step).min(geometry.segment_len());
@@ -148,7 +144,7 @@ impl Files {
     pub(crate) fn claim_ahead(&mut self, to: Mark, unsynced: u32) -> Result<(), FileError> {
         match self.linux(Doing::Claim)? {
             Some((linux, map)) => linux
-                .claim_exactly(further(to, unsynced > BULK, map.geometry()), unsynced > BULK)
+                .claim_exactly(further(to, map.geometry()), unsynced > BULK)
                 .map_err(|error| file_error(&map.dir(), error)),
             None => self.map.claim_ahead(to, unsynced),
         }
