@@ -10,7 +10,7 @@ pub enum Found {
     Segment(SegmentId),
     /// An interrupted create or remove, a leftover temporary, or damage. The region decides which.
     Unreadable {
-        /// Numbered for this listing, for [`Storage::release`].
+        /// Numbered for this listing, for [`Storage::release`](crate::Storage::release).
         slot: u32,
     },
 }
