@@ -176,16 +176,11 @@ impl Group {
         leading.outcome = Some((outcome, start.elapsed()));
     }
 
-    /// Takes in that the log is durable up to here by other means.
-    pub(crate) fn advance(&self, progress: Progress) {
+    /// The log is durable up to here and never will be behind it. Tells nobody: [`Group::fail`] does, which comes soon.
+    pub(crate) fn doom(&self, progress: Progress, error: Error) {
         let mut state = self.state();
         state.advance(progress);
-        self.finish(state);
-    }
-
-    /// As [`Group::fail`], without telling anybody: they are told by the call that comes soon.
-    pub(crate) fn doom(&self, error: Error) {
-        self.state().failed.get_or_insert(error);
+        state.failed.get_or_insert(error);
     }
 
     /// Nothing that is not durable yet ever will be.

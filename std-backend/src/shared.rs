@@ -403,13 +403,11 @@ impl Shared {
         };
         let closed = closed.map_err(|error| self.error(error));
         self.remember_segments();
-        if let Err(error) = &closed {
-            // With the log locked: a leader that comes next is told that the log is closed, and that is not why.
-            self.group.doom(error.clone());
-        }
+        let why = closed.as_ref().err().cloned().unwrap_or(Error::Closed);
+        // With the log locked: a leader that comes next is told that the log is closed, and that is not why.
+        self.group.doom(progress, why.clone());
         drop(log);
-        self.group.advance(progress);
-        self.group.fail(Error::Closed);
+        self.group.fail(why);
         closed
     }
 

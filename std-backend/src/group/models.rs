@@ -143,21 +143,23 @@ fn every_ticket_is_told_once() {
     });
 }
 
-/// A rotation makes durable what others wait for.
+/// A close makes durable what others wait for, and ends all waiting: who wrote before it is acknowledged.
 #[test]
-fn progress_by_other_means_wakes_who_waits() {
+fn a_close_acknowledges_what_it_made_durable() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
         let world = Arc::new(World::new(First::Works));
+        let end = world.write();
         let other = {
             let world = Arc::clone(&world);
-            thread::spawn(move || assert!(world.append()))
+            thread::spawn(move || assert!(world.group.wait(mark(end), || world.sync()).is_ok()))
         };
-        let end = world.write();
         let progress = world.sync().unwrap();
-        world.group.advance(progress);
-        assert!(world.group.check(mark(end)).is_some());
+        world.group.doom(progress, Error::Closed);
+        world.group.fail(Error::Closed);
+        assert!(matches!(world.group.check(mark(end)), Some(Ok(()))));
+        assert!(matches!(world.group.check(mark(end + 1)), Some(Err(_))));
         other.join().unwrap();
     });
 }

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,26 +16,34 @@ use std::thread;
 use std::time::Duration;
 
 use walstone::seam::{Call, Observer, Verdict};
-use walstone::{Appended, Batch, Durability, Error, Options, OptionsBuilder, Region, Result, Ticket, View, Wal};
+use walstone::{
+    Appended, BackgroundSync, Batch, Durability, Error, Options, OptionsBuilder, Region, Result, Ticket, View, Wal,
+};
 
 /// Times that the process forks while other threads come and go in the log.
 const ROUNDS: usize = 20;
 
 const SEGMENT_LEN: u32 = 1 << 20;
 
-/// Holds two threads of the parent where they hold locks: one in an append, one in the making of a region.
+/// Holds threads of the parent where they hold locks: the background thread in a sync, then one in an append and one in the
+/// making of a region.
 #[derive(Default)]
 struct Hold {
+    syncs: AtomicBool,
     armed: AtomicBool,
     held: AtomicUsize,
 }
 
 impl Observer for Hold {
     fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
-        let in_append = matches!(call, Call::Store { .. } | Call::SyncFile { .. });
-        if (in_append || matches!(call, Call::MakeDir { .. })) && self.armed.load(Ordering::Acquire) {
+        let held_by = match call {
+            Call::SyncFile { .. } => &self.syncs,
+            Call::Store { .. } | Call::MakeDir { .. } => &self.armed,
+            _ => return Ok(Verdict::Proceed),
+        };
+        if held_by.load(Ordering::Acquire) {
             self.held.fetch_add(1, Ordering::AcqRel);
-            while self.armed.load(Ordering::Acquire) {
+            while held_by.load(Ordering::Acquire) {
                 thread::yield_now();
             }
         }
@@ -50,18 +59,22 @@ struct Handles {
     copy: Region,
     view: View,
     unread: View,
+    /// All of a log whose background thread runs, and its lock: what ends with the last handle ends in the child too.
+    own: Wal,
     tickets: Vec<Ticket>,
 }
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().expect("a root");
+    let path = PathBuf::from(arguments.next().expect("a root"));
     let write_path = arguments.next().expect("how segments are written");
     let hold = Arc::new(Hold::default());
-    let options = || {
-        let options = Options::builder().segment_len(SEGMENT_LEN).observer(hold.clone());
-        written(options, &write_path).build().expect("they work")
+    let unheld = || {
+        let options = Options::builder().segment_len(SEGMENT_LEN);
+        let soon = BackgroundSync::Interval(Duration::from_millis(1));
+        written(options.background_sync(soon), &write_path)
     };
+    let options = || unheld().observer(hold.clone()).build().expect("they work");
     let wal = Wal::open(&path, options()).expect("a new log");
     let region = wal.create_region(7).expect("a new region");
     let mut batch = Batch::new();
@@ -72,13 +85,20 @@ fn main() -> ExitCode {
     ticket.on_complete(move |resolved| tell.send(resolved.is_ok()).expect("somebody listens"));
     assert!(told.recv().expect("the worker lives"));
 
+    let own_path = path.with_extension("own");
     let handles = |wal: &Wal, region: &Region| {
         let reader = Wal::open_read_only(&path, options()).expect("a root");
         let copy = reader.region(7).expect("a region");
         let view = region.view().expect("open");
         assert_eq!(view.scan().count(), view.scan().filter(Result::is_ok).count());
         let ticket = |_| region.submit(&batch, Durability::Durable).expect("room");
+        let own = Wal::open(&own_path, unheld().build().expect("they work")).expect("the last one is gone");
+        let own_region = own.region_or_create(1).expect("room");
+        own_region
+            .append_with(1, b"watched", Durability::Written)
+            .expect("room");
         Handles {
+            own,
             tickets: (0..3).map(ticket).collect(),
             unread: region.view().expect("open"),
             wal: wal.clone(),
@@ -90,25 +110,35 @@ fn main() -> ExitCode {
     };
 
     // Locks that are held long are held now.
+    let watched = wal.create_region(5).expect("room");
+    watched.append(1, b"begun").expect("room");
     let copies = handles(&wal, &region);
-    hold.armed.store(true, Ordering::Release);
-    thread::scope(|scope| {
-        scope.spawn(|| region.append(1, b"held in a store").expect("room"));
-        scope.spawn(|| wal.create_region(9).expect("room"));
-        while hold.held.load(Ordering::Acquire) < 2 {
+    let held = |count| {
+        while hold.held.load(Ordering::Acquire) < count {
             thread::yield_now();
         }
+    };
+    hold.syncs.store(true, Ordering::Release);
+    watched
+        .append_with(1, b"synced soon", Durability::Written)
+        .expect("room");
+    held(1);
+    hold.armed.store(true, Ordering::Release);
+    thread::scope(|scope| {
+        let before = hold.held.load(Ordering::Acquire);
+        scope.spawn(|| region.append(1, b"held in a store").expect("room"));
+        scope.spawn(|| wal.create_region(9).expect("room"));
+        held(before + 2);
         let ended = fork(|| child(copies, &batch));
+        hold.syncs.store(false, Ordering::Release);
         hold.armed.store(false, Ordering::Release);
         assert!(ended, "a child hangs or fails beside held locks");
-        // The lock is shared with the child, which could give it back for both.
-        let refused = Wal::open(&path, options());
-        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
     });
 
     // Those that are held for a moment are met by chance.
     for _ in 0..ROUNDS {
         let copies = handles(&wal, &region);
+        let mut kept = Some(copies.own.clone());
         let (stop, started) = (AtomicBool::new(false), Barrier::new(4));
         let busy = |work: &dyn Fn()| {
             started.wait();
@@ -121,10 +151,16 @@ fn main() -> ExitCode {
             scope.spawn(|| busy(&|| drop(region.submit(&batch, Durability::Durable).expect("room").check())));
             scope.spawn(|| busy(&|| drop(region.view().expect("open").get(1, 1))));
             started.wait();
-            let ended = fork(|| child(copies, &batch));
+            let ended = fork(|| {
+                drop(kept.take());
+                child(copies, &batch);
+            });
             stop.store(true, Ordering::Relaxed);
             assert!(ended, "a child hangs or fails beside busy threads");
         });
+        // The lock is shared with the child, whose last handle is gone, and which could give it back for both.
+        let refused = Wal::open(&own_path, options());
+        assert!(matches!(refused, Err(Error::Locked { .. })), "{refused:?}");
     }
 
     let last = region
@@ -180,6 +216,7 @@ fn child(handles: Handles, batch: &Batch<'_>) {
         copy,
         view,
         unread,
+        own,
         tickets,
     } = handles;
     let forked = |what: &str, answer: Result<()>| {
@@ -246,7 +283,7 @@ fn child(handles: Handles, batch: &Batch<'_>) {
     asked("the end of all handles");
     drop((view, unread));
     drop((region, copy));
-    drop((wal, reader));
+    drop((wal, reader, own));
     asked("nothing more");
 }
 

@@ -11,6 +11,7 @@ use walstone_tests::behaviour::{Room, check_log, fixed_bytes};
 use walstone_tests::conformance::{check_full, check_shared, check_storage, check_survival};
 
 use crate::place::{PATHS, Place, fresh_in, places, reopened};
+use crate::processes::Alone;
 
 fn geometries() -> Vec<Geometry> {
     let plain = Geometry::new(4096).unwrap();
@@ -40,6 +41,7 @@ fn storages() {
 
 #[test]
 fn logs() {
+    let _alone = Alone::wait();
     for path in PATHS {
         for len in [4096, 65536] {
             let room = 12 * u64::from(len);

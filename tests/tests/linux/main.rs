@@ -25,6 +25,8 @@ mod failed_sync;
 mod forks;
 #[path = "../std_backend/group.rs"]
 mod group;
+#[path = "../std_backend/processes.rs"]
+mod processes;
 #[path = "../std_backend/root.rs"]
 mod root;
 #[path = "../std_backend/tickets.rs"]

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use walstone_core::Geometry;
 use walstone_linux::{LinuxError, LinuxStorage, Memory, RegionFiles, Root, WritePath};
 
+use crate::processes::run;
+
 pub(crate) const REGION: u64 = 7;
 
 pub(crate) const PATHS: [WritePath; 2] = [WritePath::Buffered, WritePath::Direct];
@@ -39,7 +41,7 @@ impl Place {
         let dir = TempDir::new().unwrap();
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", &format!("size={len}"), "tmpfs"]);
-        let output = command.arg(dir.path()).output();
+        let output = run(command.arg(dir.path()));
         if output.as_ref().is_ok_and(|output| output.status.success()) {
             return Some(Self::Mounted(dir));
         }
@@ -67,8 +69,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         if let Self::Mounted(dir) = self {
             // Lazily: files in it are still open here.
-            let unmounted = Command::new("umount").arg("-l").arg(dir.path()).status();
-            assert!(unmounted.is_ok_and(|status| status.success()), "cannot unmount {dir:?}");
+            let unmounted = run(Command::new("umount").arg("-l").arg(dir.path()));
+            assert!(
+                unmounted.is_ok_and(|output| output.status.success()),
+                "cannot unmount {dir:?}"
+            );
         }
     }
 }

@@ -9,11 +9,12 @@ use walstone_core::{Capacity, Checksum, Geometry, Log, Options};
 use walstone_linux::{LinuxStorage, Memory, WritePath};
 
 use crate::place::{REGION, open, skipped};
+use crate::processes::run as run_program;
 
 /// Whether processes can be traced here; says so if not.
 pub(crate) fn is_traceable() -> bool {
-    let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
-    let traceable = traced.as_ref().is_ok_and(|status| status.success());
+    let traced = run_program(Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]));
+    let traceable = traced.as_ref().is_ok_and(|output| output.status.success());
     if !traceable {
         skipped(&format!("cannot trace here: {traced:?}"), &["WALSTONE_REQUIRE_TOOLS"]);
     }
@@ -32,7 +33,7 @@ pub(crate) fn run(root: &Path, path: WritePath, what: &str, inject: Option<&str>
         WritePath::Direct => "direct",
         _ => "buffered",
     });
-    let output = command.arg(what).output().unwrap();
+    let output = run_program(command.arg(what)).unwrap();
     (output, fs::read_to_string(&trace).unwrap())
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use walstone::{Error, OptionsBuilder};
 
+use crate::processes::{Alone, run};
 use crate::root::{Root, scan, sequences, value};
 
 /// A small file system at the root; unmounted when dropped.
@@ -19,7 +20,7 @@ impl Disk {
         let option = format!("size={size}");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(root.path());
-        if !mount.output().is_ok_and(|output| output.status.success()) {
+        if !run(&mut mount).is_ok_and(|output| output.status.success()) {
             eprintln!("SKIPPED: mounting a small file system is not allowed here");
             return None;
         }
@@ -47,13 +48,14 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let lazily = Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(lazily.is_ok_and(|status| status.success()) || std::thread::panicking());
+        let lazily = run(Command::new("umount").arg("-l").arg(&self.0));
+        assert!(lazily.is_ok_and(|output| output.status.success()) || std::thread::panicking());
     }
 }
 
 /// Fills a disk under a log, then does everything that must work without a free byte.
 fn check(options: impl Fn(&Root) -> OptionsBuilder, value_len: usize) {
+    let _alone = Alone::wait();
     let root = Root::new();
     let Some(disk) = Disk::mount(&root, "4m") else { return };
     let wal = root.open_with(options(&root)).unwrap();

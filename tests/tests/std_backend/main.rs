@@ -9,6 +9,7 @@ mod forks;
 mod full_disk;
 mod group;
 mod peers;
+mod processes;
 mod read_only;
 mod refusals;
 mod root;

@@ -9,6 +9,7 @@ use walstone_core::Checksum;
 use walstone_core::frame::{self, Header as FrameHeader};
 use walstone_core::segment::header::{HEADER_LEN, Header};
 
+use crate::processes::{Alone, run};
 use crate::root::{Root, SEGMENT_LENS, Tree, scan, sequences};
 
 #[test]
@@ -87,7 +88,7 @@ fn a_root_that_is_a_file_or_lies_below_one_is_named() {
 
 /// A file system that is mounted for reading only; `false` where this process may not mount.
 fn mounted(arguments: &[&str], path: &Path) -> bool {
-    let mounted = Command::new("mount").args(arguments).arg(path).output();
+    let mounted = run(Command::new("mount").args(arguments).arg(path));
     let mounted = mounted.is_ok_and(|output| output.status.success());
     if !mounted {
         eprintln!("SKIPPED: mount {arguments:?} is not allowed here");
@@ -97,6 +98,7 @@ fn mounted(arguments: &[&str], path: &Path) -> bool {
 
 #[test]
 fn a_root_that_cannot_be_written_is_refused_for_writing_only() {
+    let _alone = Alone::wait();
     let root = Root::new();
     fs::create_dir(root.path()).unwrap();
     if !mounted(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"], &root.path()) {
@@ -113,8 +115,8 @@ fn a_root_that_cannot_be_written_is_refused_for_writing_only() {
     let records = scan(&read.region(7).unwrap());
     let after = root.tree();
     drop(read);
-    let unmounted = Command::new("umount").arg(root.path()).status().unwrap();
-    assert!(unmounted.success());
+    let unmounted = run(Command::new("umount").arg(root.path())).unwrap();
+    assert!(unmounted.status.success());
     assert!(refused.to_string().contains("LOCK"), "{refused}");
     assert!(matches!(refused, Error::Storage(_)), "{refused:?}");
     assert_eq!(records.len(), 1);
@@ -226,11 +228,9 @@ fn a_second_process_is_refused() {
     let wal = root.open();
     let region = wal.create_region(7).unwrap();
     region.append(1, b"a").unwrap();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "refusals::a_second_process_is_refused", "--nocapture"])
-        .env(CHILD, root.path())
-        .output()
-        .unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "refusals::a_second_process_is_refused", "--nocapture"]);
+    let child = run(child.env(CHILD, root.path())).unwrap();
     let told = String::from_utf8_lossy(&child.stdout);
     assert!(
         child.status.success() && told.contains("refused as it should"),
