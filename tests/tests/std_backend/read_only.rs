@@ -60,7 +60,8 @@ fn every_opening_beside_a_busy_writer_sees_a_whole_log() {
             }
         });
         let mut opened = 0;
-        while !writer.is_finished() {
+        // One processor may have let the writer end before anybody looked.
+        while opened == 0 || !writer.is_finished() {
             let read = Wal::open_read_only(root.path(), root.options().build().unwrap()).unwrap();
             let Ok(copy) = read.region(7) else { continue };
             let view = copy.view().unwrap();
@@ -70,7 +71,6 @@ fn every_opening_beside_a_busy_writer_sees_a_whole_log() {
             assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seen:?}");
             opened += 1;
         }
-        assert!(opened > 0);
     });
 }
 
