@@ -169,9 +169,11 @@ impl<'a> Sweep<'a> {
         };
         let silent = || Class::Silent(format!("{damage}: expected {expect:?}, found {verdict:?}"));
         if verdict.is_reported() {
-            // Erased bytes are what a loss of power leaves: no damage to whoever was not told that they are durable.
+            // Erased bytes are what a loss of power leaves: no damage to whoever was not told that they are durable. And
+            // bytes without meaning are no damage at all.
             let crash = matches!(damage, Damage::Erased(..)) && expect != Expect::Report;
-            return Some(if crash {
+            let meaningless = matches!(damage, Damage::Bit { .. }) && expect == Expect::Meaningless;
+            return Some(if crash || meaningless {
                 Class::Wrong(format!("{damage}: {verdict:?}"))
             } else {
                 Class::Reported

@@ -466,7 +466,8 @@ impl Life {
                 self.wal().close_region(FIRST).map_err(refused)?;
                 self.settled(FIRST);
                 self.end();
-                self.region(FIRST).map(drop)
+                self.region(FIRST)?;
+                self.expect.left(false).judge(&observe(self.wal())?).map(drop)
             }
             Op::CloseReopen => {
                 self.wal().close().map_err(refused)?;
