@@ -122,8 +122,8 @@ pub enum OpenError<E> {
         /// What was asked for.
         given: Geometry,
     },
-    /// The device holds segments of this geometry, and none where a slot starts: it does not begin where it did when
-    /// they were written.
+    /// The device holds segments of this geometry beside the slots, and none whole in one: it does not begin where it did
+    /// when they were written.
     Shifted,
 }
 

@@ -201,7 +201,13 @@ impl FlatGeometry {
         }
         let segment_len = slot_len - copy_len;
         let erased = device.erased();
-        match Geometry::from_parts(segment_len, write_unit, device.sync_unit, device.page_len, erased) {
+        // Bytes that are programmed one by one can be interrupted without a trace as well.
+        let page_len = if erase_unit > 0 && device.page_len == 1 {
+            2
+        } else {
+            device.page_len
+        };
+        match Geometry::from_parts(segment_len, write_unit, device.sync_unit, page_len, erased) {
             Ok(segment) => Ok(Self {
                 segment,
                 slot_len,
@@ -237,6 +243,12 @@ impl FlatGeometry {
     /// Bytes that the second copy of a header takes.
     pub(crate) const fn copy_len(&self) -> u32 {
         self.slot_len - self.segment.segment_len()
+    }
+
+    /// Whether a copy of a header stands at `at` of the device.
+    pub(crate) const fn is_header_at(&self, at: u32) -> bool {
+        let in_slot = at % self.slot_len;
+        (in_slot == 0 || in_slot == self.segment.segment_len()) && at / self.slot_len < self.slot_count
     }
 
     pub(crate) const fn frames_start(&self) -> u32 {

@@ -43,18 +43,22 @@ impl<'r, D: Device> FlatStorage<'r, D> {
         let mut storage = Self::with_room(device, slot_len, room)?;
         let given = storage.geometry.segment();
         let in_slots = storage.read_slots().await.map_err(OpenError::Device)?;
-        let stored = match in_slots {
-            // Cut at other places, a full device may look blank.
-            None => find_header(&mut storage.device)
-                .await
-                .map_err(OpenError::Device)?
-                .map(|header| header.geometry),
-            found => found,
+        match in_slots {
+            Some((stored, _)) if stored != given => return Err(OpenError::Mismatch { stored, given }),
+            Some((_, true)) => return Ok(storage),
+            // Cut at other places, a full device may look blank; and where it begins a header copy further, each slot shows
+            // one copy of the segment beside it.
+            _ => {}
+        }
+        let geometry = storage.geometry;
+        let beside = |at, header: &Header| {
+            let is_other = in_slots.is_none() || header.geometry == given;
+            !geometry.is_header_at(at) && is_other
         };
-        match stored {
-            Some(stored) if stored != given => Err(OpenError::Mismatch { stored, given }),
-            Some(_) if in_slots.is_none() => Err(OpenError::Shifted),
-            _ => Ok(storage),
+        match search(&mut storage.device, beside).await.map_err(OpenError::Device)? {
+            Some(Header { geometry: stored, .. }) if stored != given => Err(OpenError::Mismatch { stored, given }),
+            Some(_) => Err(OpenError::Shifted),
+            None => Ok(storage),
         }
     }
 
@@ -112,15 +116,20 @@ impl<'r, D: Device> FlatStorage<'r, D> {
         self.geometry
     }
 
-    /// Finds out what each slot holds; the geometry of a segment among them, of one that differs if there is one.
-    async fn read_slots(&mut self) -> Result<Option<Geometry>, D::Error> {
+    /// Finds out what each slot holds; the geometry of a segment among them, of one that differs if there is one, and
+    /// whether any has both copies of its header.
+    async fn read_slots(&mut self) -> Result<Option<(Geometry, bool)>, D::Error> {
         let given = self.geometry.segment();
-        let mut stored = None;
+        let (mut stored, mut paired) = (None, false);
         let mut highest = SegmentId(0);
         for index in 0..self.geometry.slot_count() {
             let (state, header) = self.look_at(index).await?;
             self.set(index, state);
             if let Some(header) = header {
+                if !paired && matches!(state, State::First(_)) {
+                    let second = self.copy_at(index, Copy::Second);
+                    paired = header_at(&mut self.device, second).await? == Some(header);
+                }
                 if stored.is_none_or(|stored| stored == given) {
                     stored = Some(header.geometry);
                 }
@@ -130,7 +139,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
                 }
             }
         }
-        Ok(stored)
+        Ok(stored.map(|stored| (stored, paired)))
     }
 
     async fn look_at(&mut self, index: u32) -> Result<(State, Option<Header>), D::Error> {
@@ -480,24 +489,23 @@ impl<D: Device> Storage for FlatStorage<'_, D> {
 /// Those of the device. What cannot be read is passed over.
 #[twin(AFIT)]
 pub async fn find_header<D: Device>(device: &mut D) -> Result<Option<Header>, D::Error> {
+    search(device, |_, _| true).await
+}
+
+/// The first header that is accepted, of all that stand where a slot could start.
+#[twin(AFIT)]
+async fn search<D: Device>(device: &mut D, accept: impl Fn(u32, &Header) -> bool) -> Result<Option<Header>, D::Error> {
     let geometry = device.geometry();
     let step = geometry.slot_step();
     let mut at = 0u32;
-    while let Some(end) = at.checked_add(HEADER_LEN as u32).filter(|&end| end <= geometry.len()) {
-        let mut bytes = [0; HEADER_LEN];
-        let (magic, rest) = bytes.split_at_mut(MAGIC.len());
-        let read = match device.read(at, magic).await {
-            Ok(()) if *magic == MAGIC => device.read(end - rest.len() as u32, rest).await,
-            other => other,
-        };
-        match read {
-            Ok(()) => {
-                if let Ok(header) = Header::decode(&bytes, Checksum::BITWISE) {
-                    return Ok(Some(header));
-                }
-            }
-            Err(error) if error.fault() == Fault::Unreadable => {}
-            Err(error) => return Err(error),
+    while at
+        .checked_add(HEADER_LEN as u32)
+        .is_some_and(|end| end <= geometry.len())
+    {
+        if let Some(header) = header_at(device, at).await?
+            && accept(at, &header)
+        {
+            return Ok(Some(header));
         }
         at = match at.checked_add(step) {
             Some(next) => next,
@@ -505,4 +513,20 @@ pub async fn find_header<D: Device>(device: &mut D) -> Result<Option<Header>, D:
         };
     }
     Ok(None)
+}
+
+/// The header at `at`, if one verifies there. Most places are told by their first bytes.
+#[twin(AFIT)]
+async fn header_at<D: Device>(device: &mut D, at: u32) -> Result<Option<Header>, D::Error> {
+    let mut bytes = [0; HEADER_LEN];
+    let (magic, rest) = bytes.split_at_mut(MAGIC.len());
+    let read = match device.read(at, magic).await {
+        Ok(()) if *magic == MAGIC => device.read(at + MAGIC.len() as u32, rest).await,
+        other => other,
+    };
+    match read {
+        Ok(()) => Ok(Header::decode(&bytes, Checksum::BITWISE).ok()),
+        Err(error) if error.fault() == Fault::Unreadable => Ok(None),
+        Err(error) => Err(error),
+    }
 }
