@@ -254,8 +254,9 @@ pub(crate) struct Aside {
     pub(crate) opened: Opened,
     /// The cuts of the active segment.
     pub(crate) cuts: Cuts,
-    /// Of the segments found above the newest, the one that its seal names; the lowest where that seal is torn.
-    pub(crate) successor: Option<SegmentId>,
+    /// Of the segments found above the newest, the one that may go before the session began: the last, unless a seal may
+    /// name it.
+    pub(crate) expendable: Option<SegmentId>,
     /// The last sequence when all that was written was durable last.
     pub(crate) durable_sequence: u64,
     /// Sequences that a ring gave up since the host asked: the first, and the one behind the last.
@@ -267,7 +268,7 @@ impl Aside {
     pub(crate) const NONE: Self = Self {
         opened: Opened::NEW,
         cuts: Cuts::NONE,
-        successor: None,
+        expendable: None,
         durable_sequence: 0,
         lost: (0, 0),
     };
@@ -275,8 +276,9 @@ impl Aside {
 
 /// Room for one open region without a heap.
 ///
-/// * `SEGMENTS`: segments that hold data or wait for removal, and two more: on a device with slots, as many as there are.
-///   Too few and opening fails, saying how many; appends are refused while deleting and reclaiming go on.
+/// * `SEGMENTS`: segments that hold data or wait for removal, and two that are prepared: on a device with slots, as many as
+///   there are. A log never makes more; a full list refuses appends while deleting and reclaiming go on. Too few for the
+///   segments of a log that had more and opening fails, saying how many.
 /// * `VOIDS`: deleted ranges that are still needed; a deletion that needs one more is refused.
 /// * `TABLES`: tables whose ranges are remembered for the active segment. With more, reads of one table and
 ///   reclaim read more bytes, with the same answer.

@@ -13,7 +13,7 @@ use crate::fault::{Found, StorageError};
 use crate::frame;
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
-use crate::region::{Region, Spare};
+use crate::region::{Region, Session, Spare};
 use crate::report::{Corruption, Reason, Tail};
 use crate::scan::{End, Event, Limit, Scan};
 use crate::segment::cuts::Cuts;
@@ -157,6 +157,8 @@ pub(crate) struct Recovery<'r, 'w> {
     stuck: u32,
     passed: u32,
     duplicate: Option<SegmentId>,
+    /// Of the segments above the newest, the one that its seal names; the lowest where that seal is torn.
+    successor: Option<SegmentId>,
     /// Id and first sequence of the segment that the manifest listed last.
     last: (u64, u64),
     /// Start of the batch whose records are being walked.
@@ -177,6 +179,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
             stuck: 0,
             passed: 0,
             duplicate: None,
+            successor: None,
             last: (0, 0),
             frame: 0,
         }
@@ -457,6 +460,11 @@ impl<'r, 'w> Recovery<'r, 'w> {
     /// A segment above the newest one holds no manifest. After a clean end a blank one is as good as new; others may
     /// hold what an interrupted write left, be it that of a session that came after the clean end.
     fn prepared(&mut self, id: SegmentId, blank: bool) {
+        // What was begun there may be a manifest that states where the newest segment ends, and read whole at the next open.
+        // Then it must not be the newest any more.
+        if !blank {
+            self.region.session = Session::Successor;
+        }
         // Where an interrupted write may leave no trace, reading blank is not being blank.
         let geometry = self.region.layout.geometry();
         let telling = geometry.erased().is_some() && geometry.page_len() == 1;
@@ -489,12 +497,14 @@ impl<'r, 'w> Recovery<'r, 'w> {
             let id = segment.segment();
             id != active.id && spares.iter().flatten().all(|spare| spare.id() != id)
         });
+        self.region.aside.expendable = None;
         let mut listed = 0;
         for segment in self.region.segments.as_mut_slice() {
             // Prepared for a session that never came. They go when one does: until its first frame is durable, a seal
             // that reads torn today and whole tomorrow may name one of them.
             if segment.id > active.id.0 && !mutation::is(Mutation::RemoveTornSuccessor) {
                 segment.set_state(State::Omitted);
+                self.region.aside.expendable = Some(segment.segment()).filter(|&id| Some(id) != self.successor);
             }
             listed += u32::from(segment.is_listed());
         }
@@ -585,6 +595,8 @@ impl<'r, 'w> Recovery<'r, 'w> {
 impl Recovery<'_, '_> {
     /// Whether there is now a region to open, once nothing is needed any more.
     pub(crate) fn finish(self) -> Result<(), Refusal> {
+        // What did not go at the open says nothing of what this session gives up.
+        self.region.stuck_in_a_row = 0;
         match (self.mode, self.is_absent()) {
             (Mode::Open | Mode::ReadOnly, true) => Err(Error::NoRegion),
             (Mode::Create, false) => Err(Error::RegionExists),

@@ -83,7 +83,7 @@ impl Recovery<'_, '_> {
             End::Clean { offset } => offset,
             End::Torn { offset, sealed, .. } => {
                 let mut above = self.region.segments.as_slice().iter().skip(at + 1);
-                self.region.aside.successor = above.next().filter(|_| sealed).map(Retained::segment);
+                self.successor = above.next().filter(|_| sealed).map(Retained::segment);
                 offset
             }
             End::Sealed { end, successor, .. } => {
@@ -91,7 +91,7 @@ impl Recovery<'_, '_> {
                 if successor <= id || !segments.any(|segment| segment.id == successor.0) {
                     return Err(corrupt(successor, 0, Reason::SuccessorMissing));
                 }
-                self.region.aside.successor = Some(successor);
+                self.successor = Some(successor);
                 self.region.layout.frame_at(end)
             }
             _ => 0,

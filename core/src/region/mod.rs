@@ -206,6 +206,8 @@ impl<'w> Region<'w> {
             ..Aside::NONE
         };
         self.spares = [None, None];
+        // One may be half made where nobody sees it.
+        self.next_id = self.next_id.saturating_add(1);
         self.incarnation = 0;
         self.next_sequence = 1;
         self.session = Session::Successor;
@@ -294,10 +296,17 @@ impl<'w> Region<'w> {
         self.tight = true;
     }
 
+    /// Segments that there are. The next open has an entry for each of them, whatever this session came to.
+    pub(crate) fn on_medium(&self) -> usize {
+        let spares = self.spares.iter().flatten().count();
+        self.segments.len() + usize::from(!self.active.is_none()) + spares + usize::from(self.creating)
+    }
+
     /// The id of a segment to create ahead.
     pub(crate) fn begin_create(&mut self) -> Option<SegmentId> {
         let begun = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
-        if !begun || self.creating || self.spares[1].is_some() || self.next_id == u64::MAX {
+        let last = self.next_id == u64::MAX || self.on_medium() >= self.segments.limit();
+        if !begun || self.creating || self.spares[1].is_some() || last {
             return None;
         }
         let id = SegmentId(self.next_id);

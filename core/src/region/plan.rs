@@ -53,10 +53,6 @@ pub(crate) enum Step {
 /// Voids for which a new spare has room beside those of its day.
 const SPARE_SLACK: usize = 64;
 
-/// Entries of the list of segments that user data leaves to deletions, to reclaim and to sessions that find no room to
-/// resume.
-const KEPT_ENTRIES: usize = 2;
-
 impl Region<'_> {
     /// What to do next towards `goal`.
     #[cfg_attr(feature = "alloc", inline)]
@@ -82,7 +78,9 @@ impl Region<'_> {
                 Err(Error::Full | Error::TooManySegments { .. }) if self.ring && purpose == Purpose::User => {
                     self.round()
                 }
-                Err(Error::Full) if purpose == Purpose::User => self.reclaim_first(),
+                Err(error @ (Error::Full | Error::TooManySegments { .. })) if purpose == Purpose::User => {
+                    self.reclaim_first().unwrap_or(Err(error))
+                }
                 step => step,
             },
             Goal::Sync => Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
@@ -149,7 +147,7 @@ impl Region<'_> {
         self.to_go().next().map(|id| Step::Remove { id })
     }
 
-    fn to_go(&self) -> impl DoubleEndedIterator<Item = SegmentId> {
+    fn to_go(&self) -> impl Iterator<Item = SegmentId> {
         let segments = self.segments.as_slice().iter();
         segments.filter(|segment| segment.is_to_go()).map(Retained::segment)
     }
@@ -190,11 +188,15 @@ impl Region<'_> {
         }
     }
 
-    /// Creates the next spare, unless the storage had no room for it.
+    /// Creates the next spare, unless the storage had no room for it, or the next open had none for one more.
     pub(super) fn create_step(&self) -> Result<Step, Refusal> {
         // The last id is never used: nothing could follow it.
         if self.refused || self.next_id == u64::MAX {
             return Err(Error::Full);
+        }
+        let needed = self.on_medium() + 1;
+        if needed > self.segments.limit() {
+            return self.make_room().ok_or(Error::TooManySegments { needed });
         }
         Ok(Step::Create {
             id: SegmentId(self.next_id),
@@ -202,12 +204,16 @@ impl Region<'_> {
     }
 
     /// What gives room where the storage had none: removing what no manifest lists any more, after making the manifest
-    /// durable that omits it. A session that cannot begin without takes the newest of what was prepared, for a seal names
-    /// the segment that was made first.
+    /// durable that omits it. A session that cannot begin without takes the last of what was prepared, for a seal names
+    /// one that was made before that.
     pub(crate) fn make_room(&self) -> Option<Step> {
-        let newest = self.to_go().rfind(|&id| self.aside.successor != Some(id));
         match self.session {
-            Session::Resume { .. } | Session::Successor => newest.map(|id| Step::Remove { id }),
+            Session::Resume { .. } | Session::Successor => {
+                let mut to_go = self.to_go();
+                to_go
+                    .find(|&id| self.aside.expendable == Some(id))
+                    .map(|id| Step::Remove { id })
+            }
             _ => self
                 .to_go()
                 .next()
@@ -337,12 +343,8 @@ impl Region<'_> {
         if strict && self.ring && !self.has_dead() {
             // Where the last new segment cost an old one the next does too, or the list is full with it: given up now,
             // the old one costs no rotation of its own.
-            let is_tight = match self.entry_step(KEPT_ENTRIES) {
-                Ok(None) => self.tight,
-                Ok(Some(step)) => return Ok(step),
-                Err(_) => true,
-            };
-            if is_tight && let Some(step) = self.drop_step() {
+            let is_tight = self.tight || self.on_medium() >= self.segments.limit();
+            if is_tight && let Some(step) = self.make_room().or_else(|| self.drop_step()) {
                 return Ok(step);
             }
         }
@@ -360,7 +362,9 @@ impl Region<'_> {
         }
         if let Some(step) = self.second_spare_step() {
             return match step {
-                Err(Error::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
+                Err(Error::Full | Error::TooManySegments { .. }) if !strict => {
+                    self.sync_step().map_or_else(|| self.open_successor(), Ok)
+                }
                 other => other,
             };
         }
@@ -374,25 +378,10 @@ impl Region<'_> {
                 end: self.spare_end(SPARE_SLACK + 1),
             });
         }
-        if let Some(step) = self.entry_step(if strict { KEPT_ENTRIES } else { 0 })? {
-            return Ok(step);
-        }
         match self.layout.place(self.active.tail, SealFacts::LEAST_LEN, Purpose::Seal) {
             Some(offset) => Ok(self.write(offset, Control::Seal)),
             // Another writer kept no reserve: the manifest states the end all the same.
             None => self.open_successor(),
-        }
-    }
-
-    /// Makes sure that the list has room for the active segment and, behind it, for `kept` more.
-    fn entry_step(&self, kept: usize) -> Result<Option<Step>, Refusal> {
-        let needed = self.segments.len().saturating_add(1 + kept);
-        if needed <= self.segments.limit() {
-            return Ok(None);
-        }
-        match self.make_room() {
-            Some(step) => Ok(Some(step)),
-            None => Err(Error::TooManySegments { needed }),
         }
     }
 
@@ -426,9 +415,6 @@ impl Region<'_> {
         {
             return Ok(step);
         }
-        if let Some(step) = self.entry_step(0)? {
-            return Ok(step);
-        }
         if let Some(step) = self.spare_step(0)? {
             return Ok(step);
         }
@@ -452,10 +438,10 @@ impl Region<'_> {
     }
 
     /// Makes room for user data by what is dead, where there is no other.
-    fn reclaim_first(&self) -> Result<Step, Refusal> {
+    fn reclaim_first(&self) -> Option<Result<Step, Refusal>> {
         match self.reclaim() {
-            Ok(Step::Ready { .. }) | Err(_) => Err(Error::Full),
-            step => step,
+            Ok(Step::Ready { .. }) | Err(_) => None,
+            step => Some(step),
         }
     }
 

@@ -2,6 +2,7 @@
 //! durable bytes are damaged, or nothing behind it matters. Linear, and reads headers alone.
 
 use crate::frame::{self, Header, Kind};
+use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
 use crate::report::Reason;
 use crate::scan::window::{Take, Window};
@@ -22,6 +23,8 @@ pub(super) struct LookAhead {
     pub(super) cut: Option<(u32, Cut)>,
     pub(super) proven: bool,
     pub(super) sealed: bool,
+    /// What the verified footer names that this looks behind; 0 where it looks behind an offset without a frame.
+    pub(super) successor: SegmentId,
 }
 
 impl Scan {
@@ -118,6 +121,13 @@ impl Scan {
         }
         if ahead.proven || matches!(self.limit, Limit::Exact(_)) {
             return self.damaged(ahead.reason);
+        }
+        if ahead.successor != SegmentId(0) {
+            return Some(self.sealed(End::Sealed {
+                offset,
+                end: offset + frame::HEADER_LEN as u32 + self.header.payload_len,
+                successor: ahead.successor,
+            }));
         }
         self.phase = Phase::Ended(if ahead.dirty_end == offset {
             End::Clean { offset }

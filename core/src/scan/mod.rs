@@ -316,6 +316,7 @@ impl Scan {
                 cut: None,
                 proven: false,
                 sealed: false,
+                successor: SegmentId(0),
             }),
         };
         None

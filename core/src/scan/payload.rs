@@ -6,6 +6,7 @@ use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
 use crate::record::{Head, MAX_HEAD_LEN};
 use crate::report::Reason;
+use crate::scan::ahead::LookAhead;
 use crate::scan::window::{Take, Window};
 use crate::scan::{End, Event, Limit, Phase, RecordAt, Scan};
 use crate::wire;
@@ -191,21 +192,31 @@ impl Scan {
             Take::More(more) => return Some(more),
             Take::Beyond => None,
         };
-        let Some(successor) = successor.filter(|_| self.header.payload_len >= 8) else {
+        let Some(successor) = successor.filter(|&id| id > 0 && self.header.payload_len >= 8) else {
             return self.damaged(Reason::Seal);
         };
-        let offset = self.offset;
+        if matches!(self.limit, Limit::Exact(_)) {
+            return Some(self.sealed(End::Exact));
+        }
+        // A session that could not read it may have gone on behind it.
         let end = start + self.header.payload_len;
-        let event = self.accept();
-        self.phase = Phase::Ended(if matches!(self.limit, Limit::Exact(_)) {
-            End::Exact
-        } else {
-            End::Sealed {
-                offset,
-                end,
-                successor: SegmentId(successor),
-            }
+        self.phase = Phase::LookAhead(LookAhead {
+            reason: Reason::FrameHeader,
+            at: self.layout.frame_at(end),
+            dirty_end: end,
+            torn_end: end,
+            cut: None,
+            proven: false,
+            sealed: false,
+            successor: SegmentId(successor),
         });
-        Some(event)
+        None
+    }
+
+    /// Takes in the footer, which ends the walk.
+    pub(super) fn sealed(&mut self, end: End) -> Event {
+        let event = self.accept();
+        self.phase = Phase::Ended(end);
+        event
     }
 }

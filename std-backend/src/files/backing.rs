@@ -22,8 +22,10 @@ use crate::seam;
 /// A handle on the segments of one region. Clones are handles on the same segments.
 #[derive(Clone, Debug)]
 pub struct Files {
-    map: MapStorage,
+    // In front of the map, which holds the lock on the root: its end waits for what is on its way to the device, and the
+    // lock must outlive that.
     linux: Option<Linux>,
+    map: MapStorage,
 }
 
 type Linux = LinuxStorage<'static, Arc<RegionFiles<'static>>>;

@@ -261,8 +261,9 @@ impl<G: Ground> Run<G> {
             judged(&mut log, &after, false).map_err(|wrong| format!("third open: {wrong}"))?;
             drop(log);
             // What was found is durable, be it that a sync of it had failed.
-            let mut log = ground
-                .after_power_loss()
+            // It goes with its files, which reading may open late.
+            let mut last = ground.after_power_loss();
+            let mut log = last
                 .open()
                 .map_err(|denied| format!("power loss at last: {denied:?}"))?;
             judged(&mut log, &after, false).map_err(|wrong| format!("power loss at last: {wrong}"))?;

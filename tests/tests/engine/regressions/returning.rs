@@ -110,6 +110,79 @@ fn reads_that_heal_do_not_bring_back_what_was_cut_off() {
     assert_eq!(log.last_sequence(), last);
 }
 
+/// A seal did not read back, the log went on behind it, and it reads back later. It ended the walk, so that what had been
+/// acknowledged behind it was gone, or the open asked for the successor that had been given up.
+#[test]
+fn a_seal_that_heals_does_not_hide_what_came_behind_it() {
+    for damaged in [0, 24] {
+        let mut log = create(plain());
+        rotate(&mut log);
+        let last = log.last_sequence();
+        log.delete_up_to(1, last - 1).unwrap();
+        log.sync().unwrap();
+        let oldest = log.storage().bytes(ONE).unwrap().to_vec();
+        // The segment is left early: there is room behind its seal.
+        log.reclaim().unwrap();
+        let mut ram = log.into_storage();
+        ram.insert(ONE, oldest);
+        let newest = SegmentId(2);
+        let seal = *frames(&ram, newest, Kind::Seal).first().expect("a seal") as usize;
+        for above in 3..8 {
+            // The manifest behind it was lost.
+            if let Some(bytes) = ram.bytes_mut(SegmentId(above)) {
+                bytes[64..].fill(0);
+            }
+        }
+        ram.bytes_mut(newest).unwrap()[seal + damaged] ^= 0xff;
+        let mut log = open(ram);
+        let next = log.append(1, b"behind it").unwrap().first;
+        log.sync().unwrap();
+        let expect = all(&mut log);
+        assert_eq!(expect.last(), Some(&(next, b"behind it".to_vec())));
+        let mut ram = log.into_storage();
+        if let Some(bytes) = ram.bytes_mut(newest) {
+            bytes[seal + damaged] ^= 0xff;
+        }
+        let mut log = open(ram);
+        assert_eq!(all(&mut log), expect, "damaged at {damaged}");
+        assert!(log.append(1, b"and on").unwrap().first > next);
+    }
+}
+
+/// A full storage was reclaimed without a seal, and the manifest that states where the old segment ends was torn. The log
+/// went on in the old segment; then the manifest read whole, and cut off what had come.
+#[test]
+fn a_manifest_that_heals_does_not_cut_off_what_came_in_the_segment_below() {
+    let mut log = create(plain());
+    log.append(1, b"one").unwrap();
+    log.sync().unwrap();
+    rotate(&mut log);
+    log.sync().unwrap();
+    let left = log.written_mark().segment;
+    let oldest = log.storage().bytes(ONE).unwrap().to_vec();
+    log.delete_up_to(1, log.last_sequence() - 1).unwrap();
+    log.reclaim().unwrap();
+    let above = log.written_mark().segment;
+    let expect = all(&mut log);
+    // As a full storage leaves it: no seal below, and the manifest on the brink.
+    let mut ram = log.into_storage();
+    ram.insert(ONE, oldest);
+    let seal = frames(&ram, left, Kind::Seal)[0] as usize;
+    ram.bytes_mut(left).unwrap()[seal..].fill(0);
+    let manifest = frames(&ram, above, Kind::Manifest)[0] as usize;
+    ram.bytes_mut(above).unwrap()[manifest + 24] ^= 0xff;
+    let mut log = open(ram);
+    assert_eq!(all(&mut log), expect);
+    let next = log.append(1, b"went on").unwrap().first;
+    // Not even synced: the death of the process.
+    let mut ram = log.into_storage();
+    if let Some(bytes) = ram.bytes_mut(above) {
+        bytes[manifest + 24] ^= 0xff;
+    }
+    let mut log = open(ram);
+    assert_eq!(all(&mut log).last(), Some(&(next, b"went on".to_vec())));
+}
+
 /// A position was given out for a record that a crash lost; its bytes outlived it behind the torn frame. It is not
 /// part of the log, and its number belongs to another record now.
 #[test]
