@@ -42,7 +42,7 @@ impl fmt::Display for PoisonCause {
 pub enum Error<E> {
     /// The storage failed.
     Storage(E),
-    /// No room for more data. Deleting and reclaiming still work.
+    /// No room for more data, on the storage or in the list of segments that was lent. Deleting and reclaiming still work.
     Full,
     /// Durable bytes are damaged.
     Corrupt(Corruption),
@@ -62,7 +62,7 @@ pub enum Error<E> {
         /// The most it can hold.
         max: usize,
     },
-    /// The workspace has room for too few segments.
+    /// The workspace has room for fewer segments than there are.
     TooManySegments {
         /// How many are needed.
         needed: usize,

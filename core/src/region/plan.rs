@@ -75,12 +75,8 @@ impl Region<'_> {
         }
         match goal {
             Goal::Append { payload_len, purpose } => match self.append(payload_len, purpose) {
-                Err(Error::Full | Error::TooManySegments { .. }) if self.ring && purpose == Purpose::User => {
-                    self.round()
-                }
-                Err(error @ (Error::Full | Error::TooManySegments { .. })) if purpose == Purpose::User => {
-                    self.reclaim_first().unwrap_or(Err(error))
-                }
+                Err(Error::Full) if self.ring && purpose == Purpose::User => self.round(),
+                Err(Error::Full) if purpose == Purpose::User => self.reclaim_first(),
                 step => step,
             },
             Goal::Sync => Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
@@ -194,9 +190,8 @@ impl Region<'_> {
         if self.refused || self.next_id == u64::MAX {
             return Err(Error::Full);
         }
-        let needed = self.on_medium() + 1;
-        if needed > self.segments.limit() {
-            return self.make_room().ok_or(Error::TooManySegments { needed });
+        if self.on_medium() >= self.segments.limit() {
+            return self.make_room().ok_or(Error::Full);
         }
         Ok(Step::Create {
             id: SegmentId(self.next_id),
@@ -362,9 +357,7 @@ impl Region<'_> {
         }
         if let Some(step) = self.second_spare_step() {
             return match step {
-                Err(Error::Full | Error::TooManySegments { .. }) if !strict => {
-                    self.sync_step().map_or_else(|| self.open_successor(), Ok)
-                }
+                Err(Error::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
                 other => other,
             };
         }
@@ -438,10 +431,10 @@ impl Region<'_> {
     }
 
     /// Makes room for user data by what is dead, where there is no other.
-    fn reclaim_first(&self) -> Option<Result<Step, Refusal>> {
+    fn reclaim_first(&self) -> Result<Step, Refusal> {
         match self.reclaim() {
-            Ok(Step::Ready { .. }) | Err(_) => None,
-            step => Some(step),
+            Ok(Step::Ready { .. }) | Err(_) => Err(Error::Full),
+            step => step,
         }
     }
 
