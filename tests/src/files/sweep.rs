@@ -82,6 +82,15 @@ pub fn words(setup: Setup, len: usize, depth: u8) -> Vec<History> {
     PRELUDES.iter().flat_map(|prelude| behind(prelude)).collect()
 }
 
+/// The shortest histories in which each kind of sync counts: those of an operation at most, and the removal of what an
+/// unclean end left behind, cut short: that comes with the first sync of the next session.
+#[must_use]
+pub fn telling(setup: Setup) -> Vec<History> {
+    let mut deep = words(setup, 1, 1);
+    deep.retain(|history| history.word == [Op::Sync] && history.prelude.contains(&Op::Reopen));
+    (0..=1).flat_map(|len| words(setup, len, 0)).chain(deep).collect()
+}
+
 /// Random words, each operation of which is explored.
 #[must_use]
 pub fn random(setup: Setup, seed: u64, count: usize, len: usize, depth: u8) -> Vec<History> {

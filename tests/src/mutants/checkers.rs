@@ -279,8 +279,6 @@ fn faulty() -> Run {
 
 /// One operation on files, cut anywhere, and its recovery.
 fn files(lie: Option<Lie>) -> Run {
-    let one = (0..=1).flat_map(|len| sweep::words(SMALL, len, 0));
-    let histories: Vec<_> = one.chain(sweep::words(SMALL, 0, 1)).collect();
     let plan = Plan {
         limits: Limits::SHORT,
         lie,
@@ -288,7 +286,7 @@ fn files(lie: Option<Lie>) -> Run {
         until: None,
     };
     let known = Known::default();
-    let explored = sweep::explore(&histories, &plan, &known);
+    let explored = sweep::explore(&sweep::telling(SMALL), &plan, &known);
     Run {
         states: known.count() as u64,
         alarm: explored.err().map(|failure| failure.to_string()),

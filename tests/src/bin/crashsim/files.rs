@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use walstone_tests::files::explore::Known;
 use walstone_tests::files::lie::Lie;
-use walstone_tests::files::life::{Op, PAGES, SMALL, Setup};
+use walstone_tests::files::life::{PAGES, SMALL, Setup};
 use walstone_tests::files::survivors::Limits;
-use walstone_tests::files::sweep::{History, Plan, Summary, explore, random, words};
+use walstone_tests::files::sweep::{History, Plan, Summary, explore, random, telling, words};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -148,15 +148,7 @@ fn every_lie(plan: Plan) -> bool {
     let (mut caught, mut told) = (0, 0);
     let small = |setup: &&Setup| setup.segment_len == SMALL.segment_len;
     for setup in [SMALL].iter().chain(raw().iter().filter(small)) {
-        let histories: Vec<_> = (0..=1)
-            .flat_map(|len| words(*setup, len, 0))
-            // The removal of what an unclean end left, cut short.
-            .chain(
-                words(*setup, 1, 1)
-                    .into_iter()
-                    .filter(|history| history.word == [Op::Sync]),
-            )
-            .collect();
+        let histories = telling(*setup);
         for lie in Lie::ALL {
             let (known, plan) = (Known::default(), Plan { lie: Some(lie), ..plan });
             told += 1;
