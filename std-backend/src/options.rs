@@ -88,6 +88,10 @@ impl Clock for Monotonic {
 #[cfg(all(feature = "linux", target_os = "linux"))]
 const READ_LEN: usize = 64 << 10;
 
+/// Bytes that are gathered before they are written without being asked for.
+#[cfg(all(feature = "linux", target_os = "linux"))]
+const BUFFER_LEN: usize = 1 << 20;
+
 /// How to open a log. Made by [`Options::builder`]; [`Options::default`] suits most.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -99,6 +103,8 @@ pub struct Options {
     pub(crate) seed: Option<u64>,
     #[cfg(all(feature = "linux", target_os = "linux"))]
     pub(crate) write_path: WritePath,
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    pub(crate) buffer_len: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seam: Seam,
 }
@@ -114,6 +120,8 @@ impl Default for Options {
             seed: None,
             #[cfg(all(feature = "linux", target_os = "linux"))]
             write_path: WritePath::Mapped,
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            buffer_len: BUFFER_LEN,
             clock: Arc::new(Monotonic(Instant::now())),
             seam: Seam::new(),
         }
@@ -130,7 +138,7 @@ impl Options {
     /// The files of a region that was opened, to be written as these options say.
     pub(crate) fn files(&self, map: MapStorage) -> Result<Files, FileError> {
         #[cfg(all(feature = "linux", target_os = "linux"))]
-        return Files::new(map, self.write_path);
+        return Files::new(map, self.write_path, self.buffer_len);
         #[cfg(not(all(feature = "linux", target_os = "linux")))]
         Ok(map)
     }
@@ -200,6 +208,15 @@ impl OptionsBuilder {
     #[must_use]
     pub const fn write_path(mut self, write_path: WritePath) -> Self {
         self.options.write_path = write_path;
+        self
+    }
+
+    /// Bytes of each of the buffers that are written from. Small ones bring several writes at a time into a short history.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn buffer_len(mut self, bytes: usize) -> Self {
+        self.options.buffer_len = bytes;
         self
     }
 

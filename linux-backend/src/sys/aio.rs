@@ -11,7 +11,7 @@ use super::errno::Errno;
 use super::fd::FdNumber;
 use super::retried;
 use super::transfer::written;
-use super::watch::watched;
+use super::watch::{Call, watched};
 
 /// Writes on their way, told apart by numbers of the caller's. Of the process that made it: a forked child has none.
 #[derive(Debug)]
@@ -89,9 +89,15 @@ impl WriteQueue {
         };
         let requests = [&raw const request];
         let args = [self.context as usize, 1, requests.as_ptr() as usize, 0, 0, 0];
+        let call = Call::Submit {
+            file: fd.raw(),
+            offset,
+            data,
+        };
         // SAFETY: the kernel reads one address and the request there, both borrowed for the call; it reads at most
         // `data.len()` bytes of `data` until the write ended, and the caller promises that they are there.
-        match retried(|| unsafe { syscall(__NR_io_submit, args) })? {
+        let make = || retried(|| unsafe { syscall(__NR_io_submit, args) });
+        match watched(call, make)? {
             1 => Ok(()),
             _ => Err(Errno::EAGAIN),
         }

@@ -26,6 +26,8 @@ pub enum Call<'a> {
         data: &'a [u8],
         durable: bool,
     },
+    /// io_submit(2) of one transfer: it may reach the device from here on, and is a [`Call::Write`] when it has ended.
+    Submit { file: i32, offset: u64, data: &'a [u8] },
     /// One transfer of zeros; gives the bytes of it.
     WriteZeros { file: i32, offset: u64, len: usize },
     /// fdatasync(2).

@@ -50,9 +50,6 @@ fn further(to: Mark, geometry: Geometry) -> Mark {
 /// Where more than this is appended between two syncs, blocks are reserved and not written ahead.
 const BULK: u32 = 4 << 20;
 
-/// Bytes that are gathered before they are written without being asked for.
-const BUFFER_LEN: usize = 1 << 20;
-
 /// Bytes lent from a map.
 #[derive(Clone, Debug)]
 pub enum FilesPin {
@@ -74,9 +71,9 @@ impl Deref for FilesPin {
 }
 
 impl Files {
-    /// The files of a region that was opened, to be written in this way. One value for each opening of the region: its
-    /// clones share what is gathered.
-    pub(crate) fn new(map: MapStorage, path: WritePath) -> Result<Self, FileError> {
+    /// The files of a region that was opened, to be written in this way, from buffers of this length. One value for each
+    /// opening of the region: its clones share what is gathered.
+    pub(crate) fn new(map: MapStorage, path: WritePath, buffer_len: usize) -> Result<Self, FileError> {
         let write_path = match path {
             WritePath::Mapped => return Ok(Self { map, linux: None }),
             WritePath::Buffered => walstone_linux::WritePath::Buffered,
@@ -88,7 +85,7 @@ impl Files {
         let dir = map.dir();
         let io = |error| FileError::io(Doing::Open, &*dir, error);
         let name = CString::new(dir.as_os_str().as_bytes()).map_err(|error| io(error.into()))?;
-        let memory = Memory::map(BUFFER_LEN);
+        let memory = Memory::map(buffer_len);
         let files = RegionFiles::open_dir(&name, true, map.geometry(), write_path, memory);
         let files = files.map_err(|error| file_error(&dir, error))?;
         Ok(Self {

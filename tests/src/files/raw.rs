@@ -79,6 +79,8 @@ impl Watched {
                 let (recorder, file) = opened(file)?;
                 (recorder, Step::Allocate { file, from, to })
             }
+            // It is written when it has ended.
+            Call::Submit { .. } => return None,
             Call::Write { file, offset, data, .. } => {
                 let (recorder, file) = opened(file)?;
                 let data = data[..given.unwrap_or(data.len())].to_owned();

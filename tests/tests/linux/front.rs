@@ -37,6 +37,27 @@ fn every_way_of_writing_goes_on_with_what_the_others_wrote() {
     }
 }
 
+/// Large records come past the page cache in several writes that nobody waits for one by one.
+#[test]
+fn large_records_are_several_writes_on_their_way() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let options = Options::builder().segment_len(64 << 10).write_path(WritePath::Direct);
+    let wal = Wal::open(dir.path(), options.buffer_len(4096).build().unwrap()).unwrap();
+    let region = wal.create_region(7).unwrap();
+    region.append_with(1, &[1; 12 << 10], Durability::Written).unwrap();
+    let linux = wal.stats().unwrap().regions.swap_remove(0).linux.unwrap();
+    assert!(
+        linux.flights > 1 || linux.direct_refused || linux.flights_refused,
+        "{linux:?}"
+    );
+    let view = region.view().unwrap();
+    assert!(
+        view.scan()
+            .map(|record| record.unwrap().value.to_vec())
+            .eq([vec![1; 12 << 10]])
+    );
+}
+
 /// Syncs are shared, and what each thread was told is there after a reopen.
 #[test]
 fn threads_share_durable_writes() {
