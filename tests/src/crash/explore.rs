@@ -129,6 +129,12 @@ impl Explorer {
         self.pairs.len()
     }
 
+    /// Whether memory sets an end.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pairs.is_full()
+    }
+
     /// What was met how often.
     #[must_use]
     pub const fn hits(&self) -> &Hits {

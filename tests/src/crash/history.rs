@@ -142,7 +142,15 @@ impl Words {
 
     /// All of them.
     pub fn all(self) -> impl Iterator<Item = Vec<Op>> {
-        (0..self.count()).map(move |number| self.nth(number))
+        self.part(0, 1)
+    }
+
+    /// One of `of` parts, 0 being the first. Words that differ in the last operation alone share most of their images, and
+    /// are of one part.
+    pub fn part(self, nth: u64, of: u64) -> impl Iterator<Item = Vec<Op>> {
+        let last = self.alphabet.len() as u64;
+        let is_meant = move |number: &u64| number / last % of == nth;
+        (0..self.count()).filter(is_meant).map(move |number| self.nth(number))
     }
 
     /// So many of them, each another one, spread over all by a seed.

@@ -15,6 +15,8 @@ use crate::repeatable::scramble;
 pub struct Pairs {
     shards: Vec<Mutex<Shard>>,
     len: AtomicUsize,
+    /// Numbers in all: a pair that was explored deeper has several.
+    numbers: AtomicUsize,
 }
 
 type Shard = HashSet<u64, BuildHasherDefault<Given>>;
@@ -24,6 +26,7 @@ impl Default for Pairs {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             len: AtomicUsize::new(0),
+            numbers: AtomicUsize::new(0),
         }
     }
 }
@@ -41,6 +44,12 @@ impl Pairs {
         self.len() == 0
     }
 
+    /// Whether more would take more than 5 GB of memory.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.numbers.load(Ordering::Relaxed) >= MOST
+    }
+
     /// Adds a pair; whether it is still to be explored so deep.
     pub fn insert(&self, pair: u64, depth: u8) -> bool {
         let is_new = self.enter(pair);
@@ -56,12 +65,19 @@ impl Pairs {
 
     fn enter(&self, number: u64) -> bool {
         let shard = &self.shards[(number >> 40) as usize % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner).insert(number)
+        let is_new = shard.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        if is_new {
+            self.numbers.fetch_add(1, Ordering::Relaxed);
+        }
+        is_new
     }
 }
 
 /// So many that threads seldom meet, and that one grows while the others do not.
 const SHARDS: usize = 256;
+
+/// All shards double at about the same time, to 2^21 places of 9 bytes at last, seven of eight of which are used.
+const MOST: usize = SHARDS * (1 << 21) / 8 * 7 / 100 * 99;
 
 /// The number is its own hash: it is a digest.
 #[derive(Clone, Copy, Debug, Default)]

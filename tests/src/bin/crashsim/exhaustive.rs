@@ -1,5 +1,6 @@
 //! Every short word on every medium, cut at every moment; then some longer words, and long random histories.
 
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -12,9 +13,9 @@ use walstone_tests::medium::Limits;
 use crate::Outcome;
 use crate::arguments::Arguments;
 
-/// Words of one length, all of them or some.
+/// Words of one length.
 struct Phase {
-    on: &'static [&'static str],
+    on: On,
     alphabet: &'static [Op],
     preludes: &'static [&'static [Op]],
     len: u32,
@@ -22,34 +23,26 @@ struct Phase {
     cuts: u8,
 }
 
-/// The media that the longest words run on: their units are 512 and 32 bytes.
-const MAIN: &[&str] = &["sectors", "words"];
-const OTHERS: &[&str] = &[
-    "bytes",
-    "flash",
-    "pages",
-    "few",
-    "sync-units",
-    "stale",
-    "direct",
-    "card",
-    "card-blocks",
-];
-const ALL: &[&str] = &[
-    "sectors",
-    "words",
-    "bytes",
-    "flash",
-    "pages",
-    "few",
-    "sync-units",
-    "stale",
-    "direct",
-    "card",
-    "card-blocks",
-];
+/// Which media words run on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    Main,
+    Others,
+    All,
+}
 
-const fn named(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
+/// The media that the longest words run on: their units are 512 and 32 bytes.
+const MAIN: [&str; 2] = ["sectors", "words"];
+
+impl On {
+    fn setups(self) -> Vec<Setup> {
+        let is_main = |setup: &Setup| MAIN.contains(&setup.name);
+        let is_meant = |setup: &Setup| self == Self::All || is_main(setup) == (self == Self::Main);
+        SETUPS.into_iter().filter(is_meant).collect()
+    }
+}
+
+const fn named(on: On, len: u32, cuts: u8) -> Phase {
     Phase {
         on,
         alphabet: &Op::NAMED,
@@ -60,7 +53,7 @@ const fn named(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
 }
 
 /// Words behind something that happened before, and of operations beside the named ones.
-const fn prepared(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
+const fn prepared(on: On, len: u32, cuts: u8) -> Phase {
     Phase {
         on,
         alphabet: &Op::ALL,
@@ -71,33 +64,58 @@ const fn prepared(on: &'static [&'static str], len: u32, cuts: u8) -> Phase {
 }
 
 const SHORT: &[Phase] = &[
-    named(MAIN, 1, 1),
-    named(MAIN, 2, 1),
-    named(OTHERS, 1, 0),
-    prepared(ALL, 1, 0),
+    named(On::Main, 1, 1),
+    named(On::Main, 2, 1),
+    named(On::Others, 1, 0),
+    prepared(On::All, 1, 0),
 ];
 
 /// What says most of a run that ends early stands first.
 const LONG: &[Phase] = &[
-    named(MAIN, 1, 1),
-    named(MAIN, 2, 1),
-    named(MAIN, 3, 1),
-    named(MAIN, 4, 1),
-    named(OTHERS, 1, 1),
-    named(OTHERS, 2, 0),
-    named(OTHERS, 3, 0),
-    prepared(ALL, 1, 1),
-    prepared(ALL, 2, 0),
-    named(MAIN, 5, 0),
+    named(On::Main, 1, 1),
+    named(On::Main, 2, 1),
+    named(On::Main, 3, 1),
+    named(On::Main, 4, 0),
+    named(On::Others, 1, 1),
+    named(On::Others, 2, 0),
+    named(On::Others, 3, 0),
+    prepared(On::All, 1, 1),
+    prepared(On::All, 2, 0),
 ];
 
+/// Behind some of the words of 6.
+const LONGEST: &[Phase] = &[named(On::Main, 4, 1), named(On::Main, 5, 0)];
+
+/// One of so many parts of a run: each takes words of its own.
+#[derive(Clone, Copy)]
+struct Part {
+    nth: u64,
+    of: u64,
+}
+
+impl FromStr for Part {
+    type Err = ();
+
+    fn from_str(part: &str) -> Result<Self, ()> {
+        let (nth, of) = part.split_once('/').ok_or(())?;
+        let (nth, of): (u64, u64) = (nth.parse().map_err(drop)?, of.parse().map_err(drop)?);
+        if (1..=of).contains(&nth) {
+            Ok(Self { nth: nth - 1, of })
+        } else {
+            Err(())
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let (mut pairs, mut most, mut seed, mut until, mut phases) = (100_000_000, usize::MAX, 1, None, LONG);
+    let (mut pairs, mut most, mut seed, mut until) = (100_000_000, usize::MAX, 1, None);
+    let (mut phases, mut longest, mut part) = (LONG, LONGEST, Part { nth: 0, of: 1 });
     while let Some(name) = arguments.next() {
         match name.as_str() {
-            "--ci" => (phases, pairs) = (SHORT, 1_000_000),
+            "--ci" => (phases, longest, pairs) = (SHORT, &[], 1_000_000),
             "--pairs" => pairs = arguments.value(&name)?,
             "--most" => most = arguments.value(&name)?,
+            "--part" => part = arguments.value(&name)?,
             "--seed" => seed = arguments.value(&name)?,
             "--seconds" => until = Some(arguments.end(&name)?),
             _ => return Err(format!("exhaustive has no option {name}")),
@@ -105,7 +123,7 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     }
     let mut sum = Sum::new(seed, until);
     sum.most = most;
-    let outcome = sum.explore(phases, pairs, seed);
+    let outcome = sum.explore([phases, longest], part, pairs, seed);
     Ok(sum.up(outcome))
 }
 
@@ -134,29 +152,55 @@ impl Sum {
         }
     }
 
-    fn explore(&mut self, phases: &[Phase], pairs: usize, seed: u64) -> Result<(), Failure> {
+    fn explore(
+        &mut self,
+        [phases, longest]: [&[Phase]; 2],
+        part: Part,
+        pairs: usize,
+        seed: u64,
+    ) -> Result<(), Failure> {
         println!("{:>12} {:>12} {:>8}", "pairs", "per second", "complete");
-        self.sweep(
-            "making a region on each medium",
-            SETUPS.into_iter(),
-            usize::MAX,
-            |explorer, setup| explorer.creation(&setup),
-        )?;
+        if part.nth == 0 {
+            self.sweep(
+                "making a region on each medium",
+                SETUPS.into_iter(),
+                usize::MAX,
+                |explorer, setup| explorer.creation(&setup),
+            )?;
+        }
+        self.phases(phases, part)?;
+        self.some(part, pairs, seed)?;
+        self.phases(longest, part)?;
+        let complete = self.complete;
+        let seeds = (seed..seed + 1_000_000).filter(|seed| seed % part.of == part.nth);
+        self.random(seeds, &SETUPS, pairs)?;
+        // They were not meant to be.
+        self.complete = complete;
+        Ok(())
+    }
+
+    fn phases(&mut self, phases: &[Phase], part: Part) -> Result<(), Failure> {
         for phase in phases {
             self.explorer.depth = phase.cuts;
             self.sweep(
                 &phase.to_string(),
-                phase.words(),
+                phase.words(part),
                 usize::MAX,
                 |explorer, (setup, prelude, word)| explorer.word(&setup, prelude, &word),
             )?;
         }
-        // No longer word of all, so that what is left of the pairs is shared with the histories.
+        Ok(())
+    }
+
+    /// Some words of 6: no more than half of what is left of the pairs, which is shared with the random histories.
+    fn some(&mut self, part: Part, pairs: usize, seed: u64) -> Result<(), Failure> {
         let words = Words::new(&Op::NAMED, 6);
         let count = words.count() / 64;
-        let setups = Setup::all(MAIN);
+        let setups = On::Main.setups();
         let jobs = words
             .some(count, seed)
+            .skip(part.nth as usize)
+            .step_by(part.of as usize)
             .flat_map(|word| setups.iter().map(move |setup| (*setup, word.clone())));
         self.explorer.depth = 0;
         let name = format!("{count} of the {} words of 6 on {}", words.count(), MAIN.join(", "));
@@ -167,8 +211,7 @@ impl Sum {
             self.explorer.pairs() + left / 2,
             |explorer, (setup, word)| explorer.word(&setup, &[], &word),
         )?;
-        self.random(seed..seed + 1_000_000, &SETUPS, pairs)?;
-        // Neither was meant to be.
+        // Nor were they.
         self.complete = complete;
         Ok(())
     }
@@ -201,8 +244,9 @@ impl Sum {
     ) -> Result<(), Failure> {
         let (start, before, until) = (Instant::now(), self.explorer.pairs(), self.until);
         let most = pairs.min(self.most);
-        let enough =
-            |explorer: &Explorer| explorer.pairs() >= most || until.is_some_and(|until| Instant::now() > until);
+        let enough = |explorer: &Explorer| {
+            explorer.pairs() >= most || explorer.is_full() || until.is_some_and(|until| Instant::now() > until)
+        };
         let (done, mut taken) = (AtomicU64::new(0), 0u64);
         let mut jobs = jobs.inspect(|_| taken += 1);
         let outcome = sweep(&mut self.explorer, jobs.by_ref(), enough, |explorer, job| {
@@ -243,10 +287,10 @@ impl Sum {
 }
 
 impl Phase {
-    fn words(&self) -> impl Iterator<Item = (Setup, &'static [Op], Vec<Op>)> + Send + use<> {
+    fn words(&self, part: Part) -> impl Iterator<Item = (Setup, &'static [Op], Vec<Op>)> + Send + use<> {
         let (words, preludes) = (Words::new(self.alphabet, self.len), self.preludes);
-        let setups = Setup::all(self.on);
-        words.all().flat_map(move |word| {
+        let setups = self.on.setups();
+        words.part(part.nth, part.of).flat_map(move |word| {
             let on = |setup: Setup| preludes.iter().map(move |&prelude| (setup, prelude));
             let pairs: Vec<_> = setups.iter().copied().flat_map(on).collect();
             pairs
@@ -263,6 +307,7 @@ impl std::fmt::Display for Phase {
         if self.preludes.len() > 1 {
             write!(f, "behind {} beginnings, ", self.preludes.len())?;
         }
-        write!(f, "{} cuts deep, on {}", self.cuts + 1, self.on.join(", "))
+        let names: Vec<&str> = self.on.setups().iter().map(|setup| setup.name).collect();
+        write!(f, "{} cuts deep, on {}", self.cuts + 1, names.join(", "))
     }
 }

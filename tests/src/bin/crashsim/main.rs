@@ -1,7 +1,7 @@
 //! Proofs of crash safety that take longer than a test, one subcommand each.
 //!
 //! ```text
-//! crashsim exhaustive [--ci] [--pairs N] [--most N] [--seed N] [--seconds N]
+//! crashsim exhaustive [--ci] [--part I/N] [--pairs N] [--most N] [--seed N] [--seconds N]
 //! crashsim faults [--ci]
 //! crashsim files [--ci] [--raw] [--lies] [--seconds N]
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
@@ -11,8 +11,10 @@
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
 //! ```
 //!
-//! `exhaustive` goes on with longer words and random histories until it has seen `--pairs`; what ends it early, `--most`
-//! pairs or `--seconds`, is told: `complete: no`, and how many words of each kind were explored.
+//! `exhaustive` goes on with random histories until it has seen `--pairs`; what ends it early, `--most` pairs, `--seconds` or
+//! its memory, is told: `complete: no`, and how many words of each kind were explored. A complete run is one of 10^9 pairs and
+//! more: `--part I/N` takes every N-th word of each kind, so that the parts can run one after the other or on several
+//! machines. Each part has a summary of its own; a pair that two of them meet is counted by both.
 //!
 //! Each ends with one line that sums up, and exits with 0 only if all is well.
 
