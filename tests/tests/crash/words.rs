@@ -98,6 +98,18 @@ fn some_words_of_all_are_each_another_one() {
 }
 
 #[test]
+fn the_parts_of_all_words_hold_each_word_once() {
+    let words = Words::new(&Op::NAMED, 3);
+    for of in [1, 2, 5, 97, 200] {
+        let mut all: Vec<Vec<Op>> = (0..of).flat_map(|nth| words.part(nth, of)).collect();
+        all.sort_unstable();
+        let mut expected: Vec<Vec<Op>> = words.all().collect();
+        expected.sort_unstable();
+        assert_eq!(all, expected, "in {of} parts");
+    }
+}
+
+#[test]
 fn a_pair_counts_once_however_deep_it_is_explored() {
     let pairs = Pairs::default();
     assert!(pairs.insert(5, 0));
