@@ -7,6 +7,8 @@
 //! - `bulk`: more between two syncs than the buffers hold, rotations; tells as `mixed` does, and in the end how many writes
 //!   were not waited for, or that there can be none.
 //! - `leave`: as much, then ends without a sync.
+//! - `front-drop`, `front-close`, `front-panic`: a log of the std backend whose append fails while two writes are on their way;
+//!   then it is dropped or closed, or the append panics instead.
 //! - `limited`: a file that may not grow as far as it is written.
 //! - `settle`: opens what a killed run left, and says so.
 //! - `beside`: two handles hand over the same bytes, and are to fail both.
@@ -26,8 +28,12 @@ fn main() {}
 mod linux {
     use std::ffi::CString;
     use std::io::Write;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
+    use walstone::{Durability, Wal};
     use walstone_core::{Capacity, Checksum, Error, Geometry, Log, Mark, Options, SegmentId, SharedStorage, Storage};
+    use walstone_linux::sys::{Call, Errno, Watcher, watch};
     use walstone_linux::{LinuxError, LinuxStorage, Memory, RegionFiles, Root, WritePath};
 
     type LinuxLog<'f, 'm> = Log<'static, LinuxStorage<'m, &'f RegionFiles<'m>>>;
@@ -43,6 +49,9 @@ mod linux {
         let [_, root, path, what] = arguments.as_slice() else {
             panic!("traced <root> <buffered|direct> <what>");
         };
+        if let Some(end) = what.strip_prefix("front-") {
+            return front(Path::new(root), end);
+        }
         let path = match path.as_str() {
             "direct" => WritePath::Direct,
             _ => WritePath::Buffered,
@@ -234,6 +243,44 @@ mod linux {
         assert!(one.read(segment, 1000, 64, &mut [0; 64]).is_err(), "read");
         assert_eq!(*one.pin(segment, 0, 64)?, [1; 64]);
         Ok(())
+    }
+
+    /// A log that ends while two writes of it are on their way: the third one cannot be sent.
+    fn front(root: &Path, end: &str) {
+        static SENT: AtomicU32 = AtomicU32::new(0);
+        fn before(call: &Call<'_>) -> Result<(), Errno> {
+            match call {
+                Call::Submit { .. } if SENT.fetch_add(1, Ordering::Relaxed) >= 2 => Err(Errno::EIO),
+                Call::Write { .. } if SENT.load(Ordering::Relaxed) > 2 => Err(Errno::EIO),
+                _ => Ok(()),
+            }
+        }
+        fn before_panic(call: &Call<'_>) -> Result<(), Errno> {
+            let refused = before(call);
+            assert!(refused.is_ok(), "no more");
+            refused
+        }
+        const BUFFER_LEN: usize = 20 << 10;
+        let options = walstone::Options::builder().write_path(walstone::WritePath::Direct);
+        let options = options.buffer_len(BUFFER_LEN).build().expect("it works");
+        let wal = Wal::open(root, options).expect("it opens");
+        let region = wal.create_region(REGION).expect("there is room");
+        region.append(1, b"durable").expect("there is room");
+        watch(Watcher {
+            before: if end == "panic" { before_panic } else { before },
+            after: |_, _| {},
+        });
+        let closes = end == "close";
+        let ended = std::thread::spawn(move || {
+            let appended = region.append_with(1, &[7; 5 * BUFFER_LEN], Durability::Written);
+            assert!(appended.is_err() && region.poisoned().is_some(), "{appended:?}");
+            if closes {
+                assert!(wal.close().is_err(), "it was poisoned");
+            }
+        });
+        assert_eq!(ended.join().is_err(), end == "panic");
+        assert!(SENT.load(Ordering::Relaxed) > 2, "two are on their way");
+        say("done");
     }
 
     fn mixed(log: &mut LinuxLog<'_, '_>) -> Result<(), Error<LinuxError>> {

@@ -13,6 +13,8 @@ mod settled;
 mod sharing;
 mod traced;
 
+#[path = "../std_backend/background.rs"]
+mod background;
 #[path = "../std_backend/behaviours.rs"]
 mod behaviours;
 #[path = "../std_backend/closing.rs"]
@@ -23,10 +25,16 @@ mod damage;
 mod failed_sync;
 #[path = "../std_backend/forks.rs"]
 mod forks;
+#[path = "../std_backend/full_disk.rs"]
+mod full_disk;
 #[path = "../std_backend/group.rs"]
 mod group;
 #[path = "../std_backend/processes.rs"]
 mod processes;
+#[path = "../std_backend/read_only.rs"]
+mod read_only;
+#[path = "../std_backend/refusals.rs"]
+mod refusals;
 #[path = "../std_backend/root.rs"]
 mod root;
 #[path = "../std_backend/tickets.rs"]
