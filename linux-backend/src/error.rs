@@ -94,6 +94,8 @@ pub enum Cause {
     },
     /// More names spell numbers in another way than we do than a log could have left behind.
     TooManyMisspelled,
+    /// A region that has its name has a segment: all of this one are lost.
+    NoSegments,
     /// A directory that is to be removed holds something that is not of the log.
     Foreign,
     /// The root of a HoraeDB log, version 0, which this log does not write.
@@ -175,9 +177,11 @@ impl embedded_io::Error for LinuxError {
             },
             Cause::Exists => Kind::AlreadyExists,
             Cause::ReadOnly => Kind::PermissionDenied,
-            Cause::Length { .. } | Cause::TwoNames { .. } | Cause::TooManyMisspelled | Cause::Version0 => {
-                Kind::InvalidData
-            }
+            Cause::Length { .. }
+            | Cause::TwoNames { .. }
+            | Cause::TooManyMisspelled
+            | Cause::NoSegments
+            | Cause::Version0 => Kind::InvalidData,
             Cause::Behind { .. } | Cause::Slot { .. } | Cause::Geometry(_) | Cause::Erased | Cause::Memory { .. } => {
                 Kind::InvalidInput
             }
@@ -214,6 +218,7 @@ impl fmt::Display for LinuxError {
             Cause::Slot { slot } => write!(f, "there is no unreadable slot {slot}"),
             Cause::TwoNames { number } => write!(f, "another name claims the number {number} too"),
             Cause::TooManyMisspelled => f.write_str("too many names spell numbers in a strange way"),
+            Cause::NoSegments => f.write_str("all of its segments are missing"),
             Cause::Foreign => f.write_str("it is not of the log"),
             Cause::Version0 => f.write_str("it is of version 0, to be imported first"),
             Cause::Geometry(error) => error.fmt(f),

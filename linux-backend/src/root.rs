@@ -117,7 +117,8 @@ impl Root {
     /// The files of a region that is there, for writing if the root is. One value for each region at a time.
     ///
     /// # Errors
-    /// [`Cause::Errno`] (`ENOENT`) without such a region; [`Cause::Erased`]; [`Cause::Memory`].
+    /// [`Cause::Errno`] (`ENOENT`) without such a region; [`Cause::NoSegments`], for writing, where it lost all of them: it is
+    /// damaged, and not to be begun anew; [`Cause::TwoNames`]; [`Cause::Erased`]; [`Cause::Memory`].
     pub fn region<'m>(
         &'m self,
         number: u64,
@@ -127,6 +128,17 @@ impl Root {
     ) -> Result<RegionFiles<'m>, LinuxError> {
         let name = names::region(number);
         let dir = sys::open_dir(Some(&self.dir), name.c_str()).map_err(error(Doing::Open, name))?;
+        // Beside a writer the last one that was listed may just have been replaced.
+        if self.lock.is_some() {
+            let mut has_segment = false;
+            list(&dir, &mut |found, _| {
+                has_segment |= matches!(found, Found::Segment(_));
+                ControlFlow::Continue(())
+            })?;
+            if !has_segment {
+                return Err(LinuxError::new(Doing::Open, name, Cause::NoSegments));
+            }
+        }
         RegionFiles::new(dir, geometry, path, memory, self.lock.is_some())
             .map_err(|cause| LinuxError::new(Doing::Open, name, cause))
     }

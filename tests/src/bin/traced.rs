@@ -9,6 +9,7 @@
 //! - `leave`: as much, then ends without a sync.
 //! - `front-drop`, `front-close`, `front-panic`: a log of the std backend whose append fails while two writes are on their way;
 //!   then it is dropped or closed, or the append panics instead.
+//! - `front`: as `mixed`, through the std backend.
 //! - `limited`: a file that may not grow as far as it is written.
 //! - `settle`: opens what a killed run left, and says so.
 //! - `beside`: two handles hand over the same bytes, and are to fail both.
@@ -27,6 +28,7 @@ fn main() {}
 #[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::CString;
+    use std::fmt::Display;
     use std::io::Write;
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -50,7 +52,14 @@ mod linux {
             panic!("traced <root> <buffered|direct> <what>");
         };
         if let Some(end) = what.strip_prefix("front-") {
-            return front(Path::new(root), end);
+            return front_ends(Path::new(root), end);
+        }
+        if what == "front" {
+            let path = match path.as_str() {
+                "direct" => walstone::WritePath::Direct,
+                _ => walstone::WritePath::Buffered,
+            };
+            return tell(front(Path::new(root), path));
         }
         let path = match path.as_str() {
             "direct" => WritePath::Direct,
@@ -99,7 +108,12 @@ mod linux {
             }
             run(&root.region(REGION, geometry, path, Memory::map(8 << 10))?)
         };
-        match all() {
+        tell(all());
+    }
+
+    /// How it ended.
+    fn tell(ended: Result<(), impl Display>) {
+        match ended {
             Ok(()) => say("done"),
             Err(error) => {
                 eprintln!("{error}");
@@ -246,7 +260,7 @@ mod linux {
     }
 
     /// A log that ends while two writes of it are on their way: the third one cannot be sent.
-    fn front(root: &Path, end: &str) {
+    fn front_ends(root: &Path, end: &str) {
         static SENT: AtomicU32 = AtomicU32::new(0);
         fn before(call: &Call<'_>) -> Result<(), Errno> {
             match call {
@@ -281,6 +295,43 @@ mod linux {
         assert_eq!(ended.join().is_err(), end == "panic");
         assert!(SENT.load(Ordering::Relaxed) > 2, "two are on their way");
         say("done");
+    }
+
+    fn front(root: &Path, path: walstone::WritePath) -> walstone::Result<()> {
+        let options = walstone::Options::builder().segment_len(16 << 10).write_path(path);
+        let wal = Wal::open(root, options.build().expect("it works"))?;
+        let region = wal.region_or_create(REGION)?;
+        for step in 0..120u64 {
+            if let Err(error) = front_one(&region, step) {
+                if region.poisoned().is_some() {
+                    let refused = region.append_with(1, b"more", Durability::Written);
+                    assert!(matches!(refused, Err(walstone::Error::Poisoned { .. })), "{refused:?}");
+                    let refused = region.sync();
+                    assert!(matches!(refused, Err(walstone::Error::Poisoned { .. })), "{refused:?}");
+                    say("poisoned");
+                }
+                return Err(error);
+            }
+        }
+        wal.close()
+    }
+
+    fn front_one(region: &walstone::Region, step: u64) -> walstone::Result<()> {
+        let sequence = region.last_sequence() + 1;
+        let value = value(sequence, 20 + (step as usize * 131) % 1500);
+        let (durability, sign) = match step % 3 {
+            0 => (Durability::Durable, 'd'),
+            _ => (Durability::Written, 'w'),
+        };
+        let last = region.append_with(1, &value, durability)?.last;
+        say(&format!("{sign} {last}"));
+        if step % 40 == 39 {
+            region.delete_up_to(1, last - 20)?;
+            region.reclaim()?;
+            region.sync()?;
+            say(&format!("x {}", last - 20));
+        }
+        Ok(())
     }
 
     fn mixed(log: &mut LinuxLog<'_, '_>) -> Result<(), Error<LinuxError>> {

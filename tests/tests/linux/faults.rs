@@ -133,6 +133,32 @@ fn failed_calls_past_the_page_cache() {
     println!("{pairs} pairs of a call and what became of it");
 }
 
+/// The std backend above it: its syncs are shared, and a thread of its own works beside.
+#[test]
+fn failed_calls_below_the_std_backend() {
+    if !is_traceable() {
+        return;
+    }
+    let calls: &[(&str, &[&str])] = &[
+        ("pwrite64", &["error=EIO", "error=EINTR", "signal=KILL"]),
+        ("fdatasync", &["error=EIO", "error=EINTR", "signal=KILL"]),
+        ("fsync", &["error=EIO", "signal=KILL"]),
+        ("openat", &["error=EMFILE", "error=EIO", "signal=KILL"]),
+        ("fallocate", &["error=ENOSPC", "error=EIO", "signal=KILL"]),
+        ("pread64", &["error=EIO", "signal=KILL"]),
+        ("getdents64", &["error=EIO", "signal=KILL"]),
+    ];
+    let durable: &[(&str, &[&str])] = &[(
+        "pwritev2",
+        &["error=EIO", "error=ENOSPC", "error=EINTR", "retval=100", "signal=KILL"],
+    )];
+    let mut pairs = sweep_all(WritePath::Direct, "front", durable);
+    for path in PATHS {
+        pairs += sweep_all(path, "front", calls);
+    }
+    println!("{pairs} pairs of a call and what became of it");
+}
+
 /// Writes that nobody waits for: they are refused, fail, or are under way when the process dies.
 #[test]
 fn failed_calls_of_many_bytes_between_two_syncs() {

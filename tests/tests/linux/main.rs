@@ -9,6 +9,7 @@ mod durability;
 mod faults;
 mod front;
 mod place;
+mod refused;
 mod settled;
 mod sharing;
 mod traced;
