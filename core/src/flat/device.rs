@@ -31,10 +31,11 @@ pub trait Device {
     async fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error>;
 
     /// Programs whole write units. On a device with erase, each of them once after its block was erased, unless the
-    /// device may forget: it then takes the same bytes a second time.
+    /// device may forget: it then takes the same bytes a second time. So does one whose power failed in the first program
+    /// of a session, if it left no trace.
     ///
     /// Power loss before the next `sync`: each unit is old, new or torn; no other byte changes outside a shared sync
-    /// unit.
+    /// unit. Of those that were begun only the last may read as if it never was.
     ///
     /// # Errors
     /// The units are in doubt.

@@ -341,6 +341,9 @@ impl Explorer {
         let refusals = life.counters().refusals;
         life.probe()?;
         self.count_session(&life, refusals);
+        if machine.repeats(life.process()) > 0 {
+            self.hit(Row::Repeated);
+        }
         if depth == 0 {
             return self.agree(machine, &life, "open, append, sync");
         }

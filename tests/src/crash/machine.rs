@@ -185,6 +185,11 @@ pub trait Machine {
     /// Plans a crash or a fault.
     fn plan(&self, process: &mut Self::Process, plan: Plan);
 
+    /// Programs of a place where an earlier session's first one was interrupted without a trace.
+    fn repeats(&self, _process: &Self::Process) -> u64 {
+        0
+    }
+
     /// Whether the planned crash came.
     fn has_crashed(&self, process: &Self::Process) -> bool;
 

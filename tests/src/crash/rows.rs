@@ -37,11 +37,13 @@ pub enum Row {
     Poisoned,
     /// The future of an operation was dropped.
     Dropped,
+    /// Flash was programmed where the first program of an earlier session had left no trace.
+    Repeated,
 }
 
 impl Row {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Healed,
         Self::Closed,
         Self::Clean,
@@ -58,6 +60,7 @@ impl Row {
         Self::Crashed,
         Self::Poisoned,
         Self::Dropped,
+        Self::Repeated,
     ];
 }
 
@@ -80,6 +83,7 @@ impl fmt::Display for Row {
             Self::Crashed => "a planned crash came",
             Self::Poisoned => "a failed sync poisoned the log",
             Self::Dropped => "a future was dropped",
+            Self::Repeated => "a program without a trace was repeated",
         })
     }
 }

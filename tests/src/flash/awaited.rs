@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use walstone_core::asynch::flat::Device;
 use walstone_core::flat::DeviceGeometry;
 
-use super::{Chip, ChipError, Step, Torn, TornErase};
+use super::{Chip, ChipError, Session, Step, Torn, TornErase};
 
 /// The chip, and the only place where its calls wait. Clones are the same chip.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ struct Gate {
 /// What a call leaves whose future is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
-    /// Nothing: it never began.
+    /// Nothing that shows.
     Nothing,
     /// The first half of it, the first bytes of what comes next, and a buffer half filled.
     Half,
@@ -98,6 +98,8 @@ impl AwaitedChip {
         if let Some((_, left)) = planned {
             self.gate.planned.set(None);
             leave(&self.chip, left);
+            // What comes next recovers first.
+            self.chip.begin_session();
             self.gate.drop_now.set(true);
             std::future::pending::<()>().await;
         }
@@ -132,29 +134,29 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 impl Chip {
     /// What a call leaves of these steps when its future is dropped.
     fn interrupt(&self, steps: Vec<Step>, left: Dropped) {
-        let torn = match left {
-            Dropped::Nothing => return,
-            Dropped::All => None,
-            Dropped::Half => Some((Torn::Prefix, TornErase::Half)),
-            Dropped::Bits => Some((Torn::Bits(0x5eed), TornErase::Bits(0x5eed))),
-        };
-        let whole = if left == Dropped::All {
-            steps.len()
-        } else {
-            steps.len() / 2
+        let half = steps.len() / 2;
+        let (whole, torn) = match left {
+            Dropped::Nothing => (0, Some((Torn::Untouched, TornErase::Untouched))),
+            Dropped::Half => (half, Some((Torn::Prefix, TornErase::Half))),
+            Dropped::Bits => (half, Some((Torn::Bits(0x5eed), TornErase::Bits(0x5eed)))),
+            Dropped::All => (steps.len(), None),
         };
         let mut state = self.state.borrow_mut();
+        let first = state.session != Session::Begun;
         for (nth, step) in steps.into_iter().enumerate() {
             let step = match (torn, step) {
-                (Some((torn, _)), Step::Program { offset, bytes }) if nth >= whole => {
-                    Step::TornProgram { offset, bytes, torn }
-                }
+                (Some((torn, _)), Step::Program { offset, bytes, .. }) if nth >= whole => Step::TornProgram {
+                    offset,
+                    bytes,
+                    torn,
+                    first,
+                },
                 (Some((_, torn)), Step::Erase { offset }) if nth >= whole => Step::TornErase { offset, torn },
                 (_, step) => step,
             };
             state.seen.apply(&step);
             state.pending.push(step);
-            if left == Dropped::Half && nth >= whole {
+            if left != Dropped::Bits && nth >= whole {
                 break;
             }
         }
@@ -169,7 +171,7 @@ impl Device for AwaitedChip {
     }
 
     fn may_forget(&self) -> bool {
-        false
+        walstone_core::flat::Device::may_forget(&self.chip)
     }
 
     async fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ChipError> {
@@ -207,9 +209,7 @@ impl Device for AwaitedChip {
     async fn sync(&mut self) -> Result<(), ChipError> {
         let leave = |chip: &Chip, left| {
             if left == Dropped::All {
-                let mut state = chip.state.borrow_mut();
-                state.synced = state.seen.clone();
-                state.pending.clear();
+                chip.state.borrow_mut().make_durable();
             }
         };
         self.wait(leave).await;

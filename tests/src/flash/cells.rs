@@ -1,5 +1,6 @@
 //! The cells of a chip: what they hold, what may be done with them, and how what is done is torn.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use walstone_core::flat::DeviceGeometry;
@@ -12,6 +13,9 @@ pub struct Cells {
     geometry: DeviceGeometry,
     bytes: Vec<u8>,
     units: Vec<Unit>,
+    /// Of a unit that was to take a session's first program, which left no trace: these bytes, and no others, may be
+    /// programmed again.
+    tried: BTreeMap<usize, Vec<u8>>,
     /// Of all words, each hashed with its place, so that a change costs no more than what it changes.
     digest: u64,
 }
@@ -25,6 +29,8 @@ enum Unit {
     Written,
     /// A program was interrupted: where there is ECC, it fails.
     Torn,
+    /// A program was interrupted and left no trace: reads as erased, and was programmed all the same.
+    Traceless,
     /// An erase was interrupted: must be erased again, whatever it reads as.
     Worn,
 }
@@ -38,6 +44,8 @@ pub enum Step {
         offset: u32,
         /// What is written.
         bytes: Vec<u8>,
+        /// It belongs to the first program of a session.
+        first: bool,
     },
     /// One block is erased.
     Erase {
@@ -52,6 +60,8 @@ pub enum Step {
         bytes: Vec<u8>,
         /// How far it came.
         torn: Torn,
+        /// It belongs to the first program of a session.
+        first: bool,
     },
     /// One block whose erase did.
     TornErase {
@@ -60,6 +70,30 @@ pub enum Step {
         /// How far it came.
         torn: TornErase,
     },
+}
+
+impl Step {
+    /// What is left of a program where these bytes are programmed again.
+    pub(super) fn outside(&self, again: &Range<u32>) -> Vec<Self> {
+        let Self::Program { offset, bytes, first } = self else {
+            return vec![self.clone()];
+        };
+        let part = |from: u32, to: u32| {
+            let bytes = bytes.get((from - offset) as usize..(to - offset) as usize)?;
+            (!bytes.is_empty()).then(|| Self::Program {
+                offset: from,
+                bytes: bytes.to_vec(),
+                first: *first,
+            })
+        };
+        let end = offset + bytes.len() as u32;
+        let before = part(*offset, again.start.clamp(*offset, end));
+        let behind = part(again.end.clamp(*offset, end), end);
+        match again.start < end && *offset < again.end {
+            true => before.into_iter().chain(behind).collect(),
+            false => vec![self.clone()],
+        }
+    }
 }
 
 /// How the program of some units is torn.
@@ -71,6 +105,8 @@ pub enum Torn {
     Bits(u64),
     /// Anything.
     Noise(u64),
+    /// Nothing shows yet.
+    Untouched,
 }
 
 /// How the erase of one block is torn.
@@ -91,8 +127,8 @@ pub enum TornErase {
 impl Torn {
     /// All of them, with this seed.
     #[must_use]
-    pub const fn all(seed: u64) -> [Self; 3] {
-        [Self::Prefix, Self::Bits(seed), Self::Noise(seed)]
+    pub const fn all(seed: u64) -> [Self; 4] {
+        [Self::Prefix, Self::Bits(seed), Self::Noise(seed), Self::Untouched]
     }
 }
 
@@ -117,6 +153,7 @@ impl Cells {
             geometry,
             bytes: vec![geometry.erased().unwrap_or(0); len],
             units: vec![Unit::Fresh; len / usize::from(geometry.write_unit())],
+            tried: BTreeMap::new(),
             digest: 0,
         };
         cells.digest = cells.hash_of(&(0..len));
@@ -149,6 +186,7 @@ impl Cells {
     fn change(&mut self, range: Range<usize>, state: Unit, new: impl FnOnce(&mut [u8])) {
         let units = self.units(&range);
         self.digest ^= self.hash_of(&range);
+        self.tried.retain(|unit, _| !units.contains(unit));
         self.units[units].fill(state);
         new(&mut self.bytes[range.clone()]);
         self.digest ^= self.hash_of(&range);
@@ -162,8 +200,10 @@ impl Cells {
         words.fold(0, |digest, word| {
             let bytes = word * WORD..self.bytes.len().min((word + 1) * WORD);
             let units = bytes.start / unit..bytes.end.div_ceil(unit);
+            let tried = self.tried.range(units.clone()).flat_map(|(_, bytes)| bytes);
+            let tried = tried.fold(0, |hash, &byte| mixed(hash ^ u64::from(byte)));
             let states = self.units[units].iter();
-            let states = states.fold(word as u64, |hash, &state| hash << 2 | state as u64);
+            let states = states.fold(tried ^ word as u64, |hash, &state| hash << 3 | state as u64);
             let content = self.bytes[bytes].iter();
             let content = content.fold(0, |hash, &byte| hash << 8 | u64::from(byte));
             digest ^ mixed(mixed(states) ^ content)
@@ -211,9 +251,13 @@ impl Cells {
         let range = self.range(offset, bytes.len());
         let units = self.units(&range);
         if self.geometry.erase_unit().is_some() {
-            for index in units {
-                let at = index * self.unit();
-                assert_eq!(self.units[index], Unit::Fresh, "the unit at {at} is programmed again");
+            for (index, new) in units.zip(bytes.chunks(self.unit())) {
+                let (at, state) = (index * self.unit(), self.units[index]);
+                let again = self.tried.get(&index).is_some_and(|tried| tried == new);
+                assert!(
+                    state == Unit::Fresh || again,
+                    "the unit at {at}, {state:?}, is programmed again"
+                );
             }
         }
         let mut steps = Vec::new();
@@ -224,6 +268,7 @@ impl Cells {
             steps.push(Step::Program {
                 offset: at as u32,
                 bytes: head.to_vec(),
+                first: false,
             });
             at += head.len();
             rest = behind;
@@ -251,7 +296,7 @@ impl Cells {
 
     pub(super) fn apply(&mut self, step: &Step) {
         match step {
-            Step::Program { offset, bytes } => {
+            Step::Program { offset, bytes, .. } => {
                 let range = self.range(*offset, bytes.len());
                 self.change(range, Unit::Written, |old| old.copy_from_slice(bytes));
             }
@@ -259,21 +304,47 @@ impl Cells {
                 let (range, erased) = self.block(*offset);
                 self.change(range, Unit::Fresh, |old| old.fill(erased));
             }
-            Step::TornProgram { offset, bytes, torn } => self.tear(*offset, bytes, *torn),
+            Step::TornProgram {
+                offset,
+                bytes,
+                torn,
+                first,
+            } => self.tear(*offset, bytes, *torn, *first),
             Step::TornErase { offset, torn } => self.tear_erase(*offset, *torn),
         }
     }
 
-    /// Tears the program of some units.
-    pub(super) fn tear(&mut self, offset: u32, new: &[u8], torn: Torn) {
+    /// Whether this is a program that leaves no trace.
+    pub(super) fn is_traceless(&self, step: &Step) -> bool {
+        let Step::TornProgram { offset, bytes, .. } = step else {
+            return false;
+        };
+        let mut after = self.clone();
+        after.apply(step);
+        let range = self.range(*offset, bytes.len());
+        after.bytes[range.clone()] == self.bytes[range]
+    }
+
+    /// Whether a unit here was to take the first program of a session, which left no trace.
+    pub(super) fn was_tried(&self, offset: u32, len: usize) -> bool {
+        let range = self.range(offset, len);
+        self.tried.range(self.units(&range)).next().is_some()
+    }
+
+    /// Tears the program of some units; `first`: it is that of a session.
+    pub(super) fn tear(&mut self, offset: u32, new: &[u8], torn: Torn, first: bool) {
         let mut range = self.range(offset, new.len());
+        // As for segments in files: writing again what stands there is taken to leave it.
+        if self.geometry.erase_unit().is_none() && self.bytes[range.clone()] == *new {
+            return;
+        }
         if let Torn::Noise(_) = torn {
             // What shares a sync unit with it is harmed too.
             let sync_unit = self.geometry.sync_unit() as usize;
             range = range.start / sync_unit * sync_unit..range.end.next_multiple_of(sync_unit);
         }
-        let before = self.clone();
-        self.change(range, Unit::Torn, |old| match torn {
+        let before = self.bytes[range.clone()].to_vec();
+        self.change(range.clone(), Unit::Torn, |old| match torn {
             Torn::Prefix => {
                 let half = new.len().div_ceil(2);
                 old[..half].copy_from_slice(&new[..half]);
@@ -288,11 +359,17 @@ impl Cells {
                 let mut random = Random::new(seed ^ u64::from(offset) << 8);
                 old.fill_with(|| random.below(256) as u8);
             }
+            Torn::Untouched => {}
         });
-        // One that left no trace is taken for one that never began: nobody could tell where it was tried, and the next
-        // session tries the same place. That a page may be disturbed all the same is for the medium of segments to show.
-        if self.bytes == before.bytes {
-            *self = before;
+        if self.geometry.erase_unit().is_some() && self.bytes[range.clone()] == before {
+            let units = self.units(&range);
+            self.change(range, Unit::Traceless, |_| {});
+            // Of the first program of a session nobody can tell where it was tried: the next session finds what this one
+            // found, and tries the same bytes at the same place. All later ones are stepped over.
+            if first {
+                let tried = new.chunks(self.unit()).map(<[u8]>::to_vec);
+                self.tried.extend(units.zip(tried));
+            }
         }
     }
 

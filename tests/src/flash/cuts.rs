@@ -111,16 +111,20 @@ impl State {
     ) -> ControlFlow<()> {
         for kept in combinations(&self.pending, limits) {
             let mut cells = self.synced.clone();
+            let mut whole = true;
             for (index, step) in self.pending.iter().enumerate() {
                 match (kept, step) {
-                    (Kept::Torn { at, how, .. }, Step::Program { offset, bytes }) if at == index => {
-                        cells.tear(*offset, bytes, Torn::all(limits.seed)[how]);
+                    (Kept::Torn { at, how, .. }, Step::Program { offset, bytes, first }) if at == index => {
+                        cells.tear(*offset, bytes, Torn::all(limits.seed)[how], *first);
+                        whole = false;
                     }
                     (Kept::Torn { at, how, .. }, Step::Erase { offset }) if at == index => {
                         cells.tear_erase(*offset, TornErase::all(limits.seed)[how]);
+                        whole = false;
                     }
-                    _ if kept.holds(index) => cells.apply(step),
-                    _ => {}
+                    // What left no trace was the last that began: where an earlier one is lost, it never did.
+                    _ if kept.holds(index) && (whole || !cells.is_traceless(step)) => cells.apply(step),
+                    _ => whole = false,
                 }
             }
             visit(cells, kept)?;

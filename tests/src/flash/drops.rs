@@ -140,6 +140,7 @@ pub struct Awaiting(pub FlashSetup);
 
 impl Awaiting {
     async fn open(&self, chip: AwaitedChip, how: How, nth: u64) -> Answer<AwaitedLog> {
+        chip.chip.begin_session();
         let capacity = FlatCapacity::heap(self.0.geometry().slot_count() as usize, 64);
         let opened = FlatStorage::open(chip.clone(), self.0.slot_len, capacity).await;
         let storage = opened.map_err(|error| match error {
@@ -199,6 +200,10 @@ impl Machine for Awaiting {
 
     fn plan(&self, process: &mut AwaitedChip, plan: Plan) {
         self.0.plan(&mut process.chip, plan);
+    }
+
+    fn repeats(&self, process: &AwaitedChip) -> u64 {
+        self.0.repeats(&process.chip)
     }
 
     fn has_crashed(&self, process: &AwaitedChip) -> bool {

@@ -158,6 +158,7 @@ impl Machine for FlashSetup {
     }
 
     fn open(&self, process: &mut Chip, how: How, nth: u64) -> Result<Self::Log, Denied> {
+        process.begin_session();
         let storage = self.storage(process.clone()).map_err(|error| match error {
             OpenError::Device(ChipError::Off) => Denied::Crashed,
             error => Denied::Other(format!("{error:?}")),
@@ -178,6 +179,10 @@ impl Machine for FlashSetup {
             Plan::FailSync(nth) => plans.fail_sync = Some(nth),
             Plan::Nothing => *plans = super::Plans::default(),
         }
+    }
+
+    fn repeats(&self, process: &Chip) -> u64 {
+        process.counts().repeats
     }
 
     fn has_crashed(&self, process: &Chip) -> bool {
@@ -217,6 +222,7 @@ impl Machine for FlashSetup {
                 left.ecc = state.ecc;
                 left.synced = state.synced.clone();
                 left.pending.clone_from(&state.pending);
+                left.forgotten = state.forgotten;
             }
             chip
         };

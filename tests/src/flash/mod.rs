@@ -1,6 +1,6 @@
 //! A chip in memory: programmed in units, erased in blocks, and strict about it. Writing a unit a second time before
 //! its block was erased whole ends the test. Knows what a loss of power may leave: everything up to the last sync, and
-//! of what came later any part, torn or whole.
+//! of what came later any part, torn or whole. What a failed sync forgot stays in doubt until it is programmed again.
 
 mod awaited;
 mod cells;
@@ -11,6 +11,7 @@ mod nor;
 
 use std::cell::{Ref, RefCell};
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 
 use walstone_core::flat::{Device, DeviceGeometry};
@@ -41,11 +42,27 @@ struct State {
     synced: Cells,
     /// What came since.
     pending: Vec<Step>,
+    /// The first so many of the pending steps were in a sync that failed, and no later sync covers them.
+    forgotten: usize,
     erase_counts: Vec<u64>,
+    /// What can no longer be erased.
+    worn: Vec<Range<u32>>,
     counts: Counts,
     moments: Option<Vec<State>>,
     plans: Plans,
+    session: Session,
     off: bool,
+}
+
+/// How far the process has come that uses the chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Session {
+    /// It programmed nothing yet.
+    New,
+    /// What it programmed first is not synced.
+    Beginning,
+    /// That is.
+    Begun,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +88,8 @@ pub struct Counts {
     pub bytes_programmed: u64,
     /// Blocks erased.
     pub erases: u64,
+    /// Programs of a place where the first one of an earlier session had left no trace.
+    pub repeats: u64,
 }
 
 impl Chip {
@@ -95,10 +114,13 @@ impl Chip {
                 seen: cells.clone(),
                 synced: cells,
                 pending: Vec::new(),
+                forgotten: 0,
                 erase_counts: vec![0; blocks as usize],
+                worn: Vec::new(),
                 counts: Counts::default(),
                 moments: None,
                 plans: Plans::default(),
+                session: Session::New,
                 off: false,
             })),
         }
@@ -116,15 +138,22 @@ impl Chip {
     pub fn copy(&self) -> Self {
         let mut state = self.state.borrow().clone();
         state.moments = None;
-        Self {
+        let copy = Self {
             state: Rc::new(RefCell::new(state)),
-        }
+        };
+        copy.begin_session();
+        copy
     }
 
     /// The contents.
     #[must_use]
     pub fn bytes(&self) -> Ref<'_, [u8]> {
         Ref::map(self.state.borrow(), |state| state.seen.bytes())
+    }
+
+    /// Another process, or what follows a dropped future, begins to use it.
+    fn begin_session(&self) {
+        self.state.borrow_mut().session = Session::New;
     }
 
     /// Changes contents behind the back of whoever uses the chip.
@@ -137,8 +166,8 @@ impl Chip {
     /// Tears the program of one unit, which then lasts.
     pub fn tear(&self, offset: u32, new: &[u8], torn: Torn) {
         let mut state = self.state.borrow_mut();
-        state.seen.tear(offset, new, torn);
-        state.synced.tear(offset, new, torn);
+        state.seen.tear(offset, new, torn, false);
+        state.synced.tear(offset, new, torn, false);
     }
 
     /// Tears the erase of one block, which then lasts.
@@ -164,6 +193,11 @@ impl Chip {
     pub fn fail_after(&self, calls: Option<u64>) {
         self.state.borrow_mut().plans.fail_after = calls;
     }
+
+    /// From now on all erases of blocks within these bytes fail.
+    pub fn wear_out(&self, bytes: Range<u32>) {
+        self.state.borrow_mut().worn.push(bytes);
+    }
 }
 
 impl State {
@@ -176,7 +210,12 @@ impl State {
                 Some(Phase::Inside) => steps.len() / 2,
                 _ => steps.len(),
             };
-            for step in steps.into_iter().take(done) {
+            for mut step in steps.into_iter().take(done) {
+                if let Step::Program { offset, bytes, first } = &mut step {
+                    *first = self.session != Session::Begun;
+                    self.session = self.session.max(Session::Beginning);
+                    self.counts.repeats += u64::from(self.seen.was_tried(*offset, bytes.len()));
+                }
                 if let Step::Erase { offset, .. } = step {
                     let block = self.geometry.erase_unit().unwrap_or(1);
                     self.erase_counts[(offset / block) as usize] += 1;
@@ -186,8 +225,10 @@ impl State {
                 self.pending.push(step);
             }
             if is_sync && phase != Some(Phase::Inside) {
-                self.synced = self.seen.clone();
-                self.pending.clear();
+                self.make_durable();
+                if self.session == Session::Beginning {
+                    self.session = Session::Begun;
+                }
             }
             if let Some(mut moments) = self.moments.take() {
                 moments.push(self.clone());
@@ -199,6 +240,23 @@ impl State {
             return Err(ChipError::Off);
         }
         Ok(())
+    }
+
+    /// Without erase the chip stands for a file too, whose cache forgets what a failed sync did not write.
+    const fn may_forget(&self) -> bool {
+        self.geometry.erase_unit().is_none()
+    }
+
+    /// Everything but what was forgotten and not programmed again since.
+    fn make_durable(&mut self) {
+        for step in self.pending.split_off(self.forgotten) {
+            self.synced.apply(&step);
+            if let Step::Program { offset, bytes, .. } = step {
+                let again = offset..offset + bytes.len() as u32;
+                self.pending = self.pending.iter().flat_map(|old| old.outside(&again)).collect();
+            }
+        }
+        self.forgotten = self.pending.len();
     }
 
     fn before_call(&mut self, is_sync: bool) -> Result<Option<Phase>, ChipError> {
@@ -215,6 +273,9 @@ impl State {
             *left -= 1;
             if *left == 0 {
                 self.plans.fail_sync = None;
+                if self.may_forget() {
+                    self.forgotten = self.pending.len();
+                }
                 return Err(ChipError::SyncFailed);
             }
         }
@@ -236,7 +297,7 @@ impl Device for Chip {
     }
 
     fn may_forget(&self) -> bool {
-        false
+        self.state.borrow().may_forget()
     }
 
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ChipError> {
@@ -262,6 +323,10 @@ impl Device for Chip {
 
     fn erase(&mut self, offset: u32, len: u32) -> Result<(), ChipError> {
         let mut state = self.state.borrow_mut();
+        let covers = |worn: &Range<u32>| worn.start < offset + len && offset < worn.end;
+        if state.worn.iter().any(covers) {
+            return Err(ChipError::Failed);
+        }
         state.call(false, |cells| cells.erase_steps(offset, len))
     }
 

@@ -5,6 +5,7 @@ use walstone_core::{Capacity, Error, Log, Options, Reason};
 use walstone_tests::crash::explore::{Explorer, telling_limits};
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
 use walstone_tests::crash::machine::Machine;
+use walstone_tests::crash::rows::Row;
 use walstone_tests::flash::{FlashSetup, setups};
 
 #[test]
@@ -22,6 +23,20 @@ fn one_operation_on_every_device() {
         }
     }
     assert!(explorer.pairs() > 50_000, "{} pairs", explorer.pairs());
+}
+
+/// The one way in which a unit is programmed twice, which `format.md` tells: the same bytes, where the first program of a
+/// session left no trace.
+#[test]
+fn only_the_first_program_of_a_session_is_repeated() {
+    let flash = setups().into_iter().filter(|setup| setup.device.erase_unit().is_some());
+    for setup in flash {
+        let mut explorer = Explorer::new(telling_limits(1), 1);
+        if let Err(failure) = explorer.word(&setup, &[], &[Op::Durable]) {
+            panic!("{failure}");
+        }
+        assert!(explorer.hits().of(Row::Repeated) > 0, "{}", setup.name);
+    }
 }
 
 #[test]

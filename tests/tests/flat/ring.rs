@@ -1,16 +1,14 @@
 //! A ring gives up its oldest segments, says which sequences went with them, and loses nothing else.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::ops::{Range, RangeInclusive};
-use std::rc::Rc;
+use std::ops::RangeInclusive;
 
 use embedded_io::ErrorKind;
-use walstone_core::flat::{Device, DeviceGeometry, FlatCapacity, FlatStorage};
+use walstone_core::flat::{FlatCapacity, FlatStorage};
 use walstone_core::{Capacity, Error, Log, Options};
 use walstone_tests::crash::explore::telling_limits;
 use walstone_tests::crash::machine::Machine;
-use walstone_tests::flash::{Chip, ChipError, FlashSetup, setups};
+use walstone_tests::flash::{Chip, FlashSetup, setups};
 
 type Ring = Log<'static, FlatStorage<'static, Chip>>;
 
@@ -171,53 +169,31 @@ fn a_crash_while_the_oldest_goes_leaves_it_or_not() {
     }
 }
 
-/// A chip some blocks of which can no longer be erased.
-#[derive(Debug)]
-struct Worn(Chip, Rc<RefCell<Range<u32>>>);
-
-impl Device for Worn {
-    type Error = ChipError;
-
-    fn geometry(&self) -> DeviceGeometry {
-        self.0.geometry()
+/// A ring that went around more than once, so that no slot is left that is to be erased before its use.
+fn turned(setup: &FlashSetup) -> Ring {
+    let mut log = open(setup, setup.blank(), true, 1);
+    while log.written_mark().segment.0 < 20 {
+        assert!(log.append(1, &[7; 100]).is_ok());
     }
-
-    fn may_forget(&self) -> bool {
-        self.0.may_forget()
-    }
-
-    fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), ChipError> {
-        self.0.read(offset, buf)
-    }
-
-    fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
-        self.0.program(offset, bytes)
-    }
-
-    fn erase(&mut self, offset: u32, len: u32) -> Result<(), ChipError> {
-        let worn = self.1.borrow();
-        match worn.start < offset + len && offset < worn.end {
-            true => Err(ChipError::Failed),
-            false => self.0.erase(offset, len),
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), ChipError> {
-        self.0.sync()
-    }
+    assert!(log.sync().is_ok());
+    log.lost();
+    log
 }
 
-type WornRing = Log<'static, FlatStorage<'static, Worn>>;
+fn held(log: &Ring) -> u64 {
+    log.last_sequence() - log.oldest_sequence() + 1
+}
 
-fn worn(chip: Chip, setup: &FlashSetup, seed: u64, blocks: Range<u32>) -> (WornRing, Rc<RefCell<Range<u32>>>) {
-    let blocks = Rc::new(RefCell::new(blocks));
-    let storage = FlatStorage::open(Worn(chip, blocks.clone()), setup.slot_len, FlatCapacity::heap(8, 64));
-    let options = Options {
-        ring: true,
-        ..Options::new(7, seed)
-    };
-    let log = Log::open_or_create(storage.ok().unwrap(), Capacity::heap(512), options);
-    (log.ok().unwrap(), blocks)
+/// How many of so many appends are refused; none for another reason than want of room.
+fn refused(log: &mut Ring, appends: u32) -> usize {
+    let refused = (0..appends).filter(|_| log.append(1, &[7; 100]).is_err()).count();
+    assert!(log.poisoned().is_none() && log.sync().is_ok());
+    refused
+}
+
+fn worn_slot(log: &Ring, setup: &FlashSetup, slot: u32) {
+    let start = slot * setup.slot_len;
+    log.storage().device().wear_out(start..start + setup.slot_len);
 }
 
 /// Nothing could be erased any more, so no room came back; the ring gave up the next segment, and the next, until appends
@@ -225,20 +201,14 @@ fn worn(chip: Chip, setup: &FlashSetup, seed: u64, blocks: Range<u32>) -> (WornR
 #[test]
 fn what_cannot_be_erased_does_not_cost_the_whole_ring() {
     let setup = FlashSetup::named("flash-4").unwrap();
-    let (mut log, blocks) = worn(setup.blank(), &setup, 1, 0..0);
-    // Around more than once: no slot is left that is to be erased before its use.
-    while log.written_mark().segment.0 < 20 {
-        assert!(log.append(1, &[7; 100]).is_ok());
-    }
-    assert!(log.sync().is_ok());
-    log.lost();
-    let held = log.last_sequence() - log.oldest_sequence() + 1;
-    blocks.replace(0..setup.device.len());
+    let mut log = turned(&setup);
+    let before = held(&log);
+    log.storage().device().wear_out(0..setup.device.len());
     let full = (0..1000).any(|_| log.append(1, &[7; 100]).is_err());
     assert!(full && log.poisoned().is_none());
     let gone = log.lost().map_or(0, |lost| lost.end() - lost.start() + 1);
     // One record a segment; the first could have been the only one that stays.
-    assert_eq!(gone, 2, "of {held}");
+    assert_eq!(gone, 2, "of {before}");
 }
 
 /// One slot could no longer be erased. No segment was removed any more after that, and the next open failed, and each one
@@ -247,30 +217,49 @@ fn what_cannot_be_erased_does_not_cost_the_whole_ring() {
 fn a_slot_that_cannot_be_erased_costs_that_slot() {
     let setup = FlashSetup::named("flash-4").unwrap();
     for slot in 0..8 {
-        let (mut log, blocks) = worn(setup.blank(), &setup, 1, 0..0);
-        while log.written_mark().segment.0 < 20 {
-            assert!(log.append(1, &[7; 100]).is_ok());
-        }
-        let before = log.last_sequence() - log.oldest_sequence() + 1;
-        let start = slot * setup.slot_len;
-        blocks.replace(start..start + setup.slot_len);
+        let mut log = turned(&setup);
+        let before = held(&log);
+        worn_slot(&log, &setup, slot);
         for life in 2..5 {
             // One call may be the one that finds out.
-            let refused = (0..300).filter(|_| log.append(1, &[7; 100]).is_err()).count();
-            assert!(refused <= 1 && log.poisoned().is_none(), "slot {slot}: {refused}");
-            assert!(log.sync().is_ok());
+            let refused = refused(&mut log, 300);
+            assert!(refused <= 1, "slot {slot}: {refused}");
             assert_eq!(
                 log.report().not_removed as usize + refused,
                 1,
                 "slot {slot}, life {life}"
             );
-            let held = log.last_sequence() - log.oldest_sequence() + 1;
+            let held = held(&log);
             assert!(held + 2 > before, "slot {slot}: {held} of {before} records");
-            let chip = log.into_storage().into_device().0;
-            (log, _) = worn(chip, &setup, life, start..start + setup.slot_len);
+            log = open(&setup, log.into_storage().into_device(), true, life);
         }
         if log.report().not_removed > 0 {
             assert_eq!(log.report().remove_error, Some(ErrorKind::TimedOut));
         }
     }
+}
+
+/// Two slots could no longer be erased. Each open met both and took that for two that were given up in a row, after which
+/// a ring gives up no more: until something else was removed, a full ring refused every record.
+#[test]
+fn slots_that_an_open_cannot_erase_are_none_that_the_ring_gave_up() {
+    let setup = FlashSetup::named("flash-4").unwrap();
+    let mut lives = 0;
+    for (first, second) in (0..8).flat_map(|first| (first + 2..8).map(move |second| (first, second))) {
+        let mut log = turned(&setup);
+        let chip = log.storage().device().clone();
+        for slot in [first, second] {
+            worn_slot(&log, &setup, slot);
+            assert!(refused(&mut log, 300) <= 1, "{first} and {second}");
+        }
+        lives += 1;
+        // A session that removes what was prepared, and makes nothing anew.
+        log = open(&setup, chip.clone(), true, 2);
+        let oldest = log.oldest_sequence();
+        assert!(log.delete_up_to(1, oldest).and_then(|_| log.sync()).is_ok());
+        log = open(&setup, chip, true, 3);
+        assert_eq!(log.report().not_removed, 2, "{first} and {second}");
+        assert_eq!(refused(&mut log, 300), 0, "{first} and {second}");
+    }
+    assert!(lives > 10, "{lives}");
 }

@@ -1,5 +1,7 @@
 //! As `exhaustive`, on simulated flash and other flat devices below the slot adapter.
 
+use std::ops::Range;
+
 use walstone_tests::crash::explore::{Explorer, Failure, telling_limits};
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
 use walstone_tests::flash::{Awaiting, FlashSetup, drops, setups};
@@ -31,6 +33,13 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     Ok(sum.up(outcome))
 }
 
+/// Length of the words, how often recoveries are cut short, and whether something happened before.
+type Phase = (u32, u8, bool);
+
+const SHORT: [Phase; 3] = [(1, 1, false), (1, 0, true), (2, 0, false)];
+const LONG: [Phase; 3] = [(1, 1, true), (2, 1, false), (3, 0, false)];
+
+/// The short form, and then the rest: a run that ends early has seen something of everything.
 fn explore(sum: &mut Sum, setups: &[FlashSetup], ci: bool, seed: u64) -> Result<(), Failure> {
     let creation = |explorer: &mut Explorer, setup: FlashSetup| explorer.creation(&setup);
     sum.sweep(
@@ -39,12 +48,19 @@ fn explore(sum: &mut Sum, setups: &[FlashSetup], ci: bool, seed: u64) -> Result<
         usize::MAX,
         creation,
     )?;
-    // Length of the words, how often recoveries are cut short, and whether something happened before.
-    let phases: &[(u32, u8, bool)] = if ci {
-        &[(1, 1, false), (1, 0, true), (2, 0, false)]
-    } else {
-        &[(1, 1, true), (2, 1, false), (3, 0, false)]
-    };
+    // The short form cuts recoveries on every fourth device.
+    words(sum, setups, &SHORT, if ci { 4 } else { 1 })?;
+    dropped_futures(sum, setups, true)?;
+    histories(sum, setups, seed..seed + 500)?;
+    if ci {
+        return Ok(());
+    }
+    histories(sum, setups, seed + 500..seed + 20_000)?;
+    dropped_futures(sum, setups, false)?;
+    words(sum, setups, &LONG, 1)
+}
+
+fn words(sum: &mut Sum, setups: &[FlashSetup], phases: &[Phase], step_when_cut: usize) -> Result<(), Failure> {
     for &(len, cuts, prepared) in phases {
         sum.set_depth(cuts);
         let (alphabet, preludes): (&'static [Op], &'static [&'static [Op]]) = if prepared {
@@ -52,8 +68,7 @@ fn explore(sum: &mut Sum, setups: &[FlashSetup], ci: bool, seed: u64) -> Result<
         } else {
             (&Op::NAMED, &[&[]])
         };
-        // The short form cuts recoveries on every fourth device.
-        let step = if ci && cuts > 0 { 4 } else { 1 };
+        let step = if cuts > 0 { step_when_cut } else { 1 };
         let jobs = setups.iter().step_by(step).flat_map(|&setup| {
             let words = Words::new(alphabet, len).all();
             words.flat_map(move |word| preludes.iter().map(move |&prelude| (setup, prelude, word.clone())))
@@ -67,9 +82,12 @@ fn explore(sum: &mut Sum, setups: &[FlashSetup], ci: bool, seed: u64) -> Result<
             explorer.word(&setup, prelude, &word)
         })?;
     }
-    dropped_futures(sum, setups, ci)?;
-    let count = if ci { 500 } else { 20_000 };
-    sum.sweep("random histories", seed..seed + count, usize::MAX, |explorer, seed| {
+    Ok(())
+}
+
+fn histories(sum: &mut Sum, setups: &[FlashSetup], seeds: Range<u64>) -> Result<(), Failure> {
+    sum.set_depth(0);
+    sum.sweep("random histories", seeds, usize::MAX, |explorer, seed| {
         explorer.random(&setups[seed as usize % setups.len()], seed)
     })
 }
