@@ -98,9 +98,11 @@ impl<'w, S: Storage> Log<'w, S> {
     /// Recovers what an operation left whose future was dropped. The first thing that every other operation does.
     pub(crate) async fn resume(&mut self) -> Result<(), Error<S::Error>> {
         if CAN_BE_DROPPED && self.engine.interrupted && !mutation::is(Mutation::ForgetDropped) {
-            self.engine.forget().map_err(Refusal::on)?;
-            self.recover(Mode::Open).await?;
-            self.engine.interrupted = false;
+            self.engine.region.forget();
+            let recovered = self.recover(Mode::Open).await;
+            // What could not be made durable was read before that: the log is poisoned, and reading goes on.
+            self.engine.interrupted = recovered.is_err() && self.engine.region.poisoned.is_none();
+            recovered?;
         }
         Ok(())
     }

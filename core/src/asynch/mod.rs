@@ -39,7 +39,7 @@
 //! * A dropped read changes nothing. The next future of [`Reads::next`] gives the record that this one did not.
 //! * A dropped [`Log::close`] has not closed the log.
 //! * Where that recovery fails, so does the operation, and the next one tries again; but not where what was recovered
-//!   could not be made durable, which poisons the log as a failed sync does.
+//!   could not be made durable, which poisons the log as a failed sync does: reading goes on with what was recovered.
 //! * A future of [`Log::open`] takes storage and room with it. A driver that is lent (`&mut`) comes back.
 //!
 //! # What is asked of a device

@@ -54,18 +54,6 @@ impl<'w> Engine<'w> {
         (Recovery::new(&mut self.region, mode), self.buffer.whole())
     }
 
-    /// Before a region is recovered once more: knows no more of it than when it was opened. A recovery that left bytes in
-    /// doubt is not tried again.
-    pub(crate) fn forget(&mut self) -> Result<(), Refusal> {
-        match self.region.poisoned {
-            Some(cause) => Err(Error::Poisoned(cause)),
-            None => {
-                self.region.forget();
-                Ok(())
-            }
-        }
-    }
-
     /// What the recovery found and did.
     pub(crate) fn report(&self) -> Report {
         let opened = &self.region.aside.opened;
