@@ -35,6 +35,9 @@ pub struct Chip {
     cells: &'static mut [u8],
     /// A mark for each unit that was programmed since its last erase.
     programmed: &'static mut [u8],
+    /// The unit whose program the power failed in and that reads as erased all the same, and what it was to hold. The next
+    /// life finds nothing there, and may program the same bytes; no others.
+    traceless: Option<(usize, [u8; UNIT_LEN])>,
     /// Bytes that can still be programmed or erased; the next one is done in part.
     bytes_left: u32,
     has_power: bool,
@@ -74,6 +77,7 @@ impl Chip {
         Self {
             cells,
             programmed,
+            traceless: None,
             bytes_left: 0,
             has_power: false,
             noise,
@@ -154,13 +158,22 @@ impl NorFlash for Chip {
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
         let start = self.check(offset, bytes.len(), UNIT_LEN)?;
-        for (at, &byte) in (start..).zip(bytes) {
+        for (at, unit) in (start..).step_by(UNIT_LEN).zip(bytes.chunks_exact(UNIT_LEN)) {
             let mark = &mut self.programmed[at / UNIT_LEN];
-            if at.is_multiple_of(UNIT_LEN) {
-                assert!(*mark == 0, "a unit is programmed twice, or without a whole erase");
-                *mark = 1;
+            let again = self
+                .traceless
+                .is_some_and(|(place, tried)| place == at && tried == unit);
+            assert!(
+                *mark == 0 || again,
+                "a unit is programmed twice, or without a whole erase"
+            );
+            *mark = 1;
+            self.traceless = None;
+            let done = (at..).zip(unit).try_for_each(|(at, &byte)| self.change(at, byte));
+            if done.is_err() && self.cells[at..at + UNIT_LEN] == [0xff; UNIT_LEN] {
+                self.traceless = unit.try_into().ok().map(|tried| (at, tried));
             }
-            self.change(at, byte)?;
+            done?;
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! Slots are taken in turn: no block wears more than its neighbours.
 
 use walstone_core::flat::{DeviceGeometry, FlatCapacity, FlatStorage};
+use walstone_core::segment::header::HEADER_LEN;
 use walstone_core::segment::layout::Layout;
-use walstone_core::{Log, Options, Storage, Workspace};
+use walstone_core::{Log, Options, SegmentId, Storage, Workspace};
 use walstone_tests::flash::Chip;
+
+use crate::header_for;
 
 const SLOTS: u32 = 8;
 
@@ -56,6 +59,7 @@ fn a_hundred_thousand_rotations_wear_all_slots_alike() {
         }
         let total: u64 = chip.erase_counts().iter().sum();
         assert!(total >= 100_000, "{total} erases");
+        println!("{:?} erases, the first slot pinned: {pinned}", chip.erase_counts());
         assert!(spread(&chip, usize::from(pinned)) <= 1, "{:?}", chip.erase_counts());
         if pinned {
             assert!(chip.erase_counts()[0] <= 1, "{:?}", chip.erase_counts());
@@ -104,4 +108,25 @@ fn remove_and_create_erase_once() {
         rotate(&mut log);
     }
     assert_eq!(chip.counts().erases - before, 100 * 4);
+}
+
+/// A slot without erase changes hands for its two headers and the place of its manifest, however long it is.
+#[test]
+fn a_slot_without_erase_is_not_rewritten() {
+    const HEADERS: u64 = 2 * HEADER_LEN as u64;
+    for slot_len in [1088, 4096, 16384] {
+        let chip = Chip::new(DeviceGeometry::without_erase(SLOTS * slot_len));
+        let mut storage = storage(&chip, slot_len);
+        let header = header_for(&storage);
+        for id in (1..=20).map(SegmentId) {
+            let before = chip.counts().bytes_programmed;
+            ok(storage.create(id, &header(id)));
+            let made = chip.counts().bytes_programmed;
+            assert_eq!(made - before, HEADERS + 24, "made, {slot_len}");
+            ok(storage.write(id, 64, &[&[7; 512]]));
+            let written = chip.counts().bytes_programmed;
+            ok(storage.remove(id));
+            assert_eq!(chip.counts().bytes_programmed - written, HEADERS, "removed, {slot_len}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ fn main() -> ! {
     let cells = board::cells(SECTORS * SECTOR_LEN);
     let programmed = board::lent([0; SECTORS * SECTOR_LEN / UNIT_LEN]);
     let (mut chip, mut notebook, mut noise) = (Chip::new(cells, programmed, 5), Notebook::default(), Noise::new(11));
-    let (mut lives, mut cuts, mut torn, mut unopened, mut appended) = (0u32, 0, 0u32, 0u32, 0);
+    let (mut lives, mut cuts, mut recovering, mut torn, mut appended) = (0u32, 0, 0u32, 0u32, 0);
     while cuts < CUTS {
         // Mostly short lives, that end in the middle of some write; some long enough to go around the chip.
         let bytes = match noise.bits() % 8 {
@@ -39,22 +39,26 @@ fn main() -> ! {
         };
         lives += 1;
         cuts += u32::from(life.lost_power);
+        recovering += u32::from(life.lost_power && life.appended == 0);
         appended += life.appended;
-        match life.report {
-            Some(report) => torn += u32::from(matches!(report.tail, walstone_core::Tail::Torn { .. })),
-            None => unopened += 1,
-        }
+        let tail = life.report.map(|report| report.tail);
+        torn += u32::from(matches!(tail, Some(walstone_core::Tail::Torn { .. })));
         if lives.is_multiple_of(250) {
             defmt::info!("life {}: {}", lives, life);
         }
     }
     defmt::println!(
-        "{} power cuts in {} lives: {} in the middle of an open, {} torn tails, {} appends; every promise kept",
+        "{} power cuts in {} lives: {} before the first append was done, {} torn tails, {} appends",
         cuts,
         lives,
-        unopened,
+        recovering,
         torn,
         appended
     );
-    board::exit(true)
+    // Recoveries are cut as well, or this shows less than it says.
+    let told = cuts >= 1000 && recovering >= 100 && torn >= 10;
+    if told {
+        defmt::println!("every promise kept");
+    }
+    board::exit(told)
 }
