@@ -12,6 +12,7 @@
 //! - `front`: as `mixed`, through the std backend.
 //! - `limited`: a file that may not grow as far as it is written.
 //! - `settle`: opens what a killed run left, and says so.
+//! - `resume`: the same, and goes on durably.
 //! - `beside`: two handles hand over the same bytes, and are to fail both.
 //! - `mixed`: durable and written appends, deletions, rotations; tells each acknowledgement on a line of its own, `w` or
 //!   `d` and the sequence, and ends with `done`, or with `failed` at the first error. After one it looks whether the log
@@ -92,6 +93,7 @@ mod linux {
                     say(&format!("d {}", log.last_sequence()));
                     Ok(())
                 }
+                "resume" => resume(&mut log),
                 _ => mixed(&mut log),
             }
         };
@@ -173,6 +175,19 @@ mod linux {
         // SAFETY: it ends this process.
         unsafe { libc::kill(this, libc::SIGKILL) };
         Ok(())
+    }
+
+    fn resume(log: &mut LinuxLog<'_, '_>) -> Result<(), Error<LinuxError>> {
+        for _ in 0..3 {
+            let sequence = log.last_sequence() + 1;
+            let synced = log.append(1, &value(sequence, 100)).and_then(|_| log.sync());
+            if let Err(error) = synced {
+                in_doubt(log);
+                return Err(error);
+            }
+            say(&format!("d {sequence}"));
+        }
+        log.close()
     }
 
     /// Appends more than the buffers hold; the last sequence.

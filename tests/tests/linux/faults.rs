@@ -10,30 +10,38 @@ const SEGMENT_LEN: u32 = 16 << 10;
 
 const BULK_SEGMENT_LEN: u32 = 256 << 10;
 
+const RESUMED_SEGMENT_LEN: u32 = 8 << 20;
+
 /// Runs with this fault and looks at what is left; whether the fault was met.
 fn check(path: WritePath, what: &str, inject: &str) -> bool {
     let dir = TempDir::new().unwrap();
     let root = dir.path().join("wal");
+    let mut kept = 0;
+    if what == "resume" {
+        kept = told(&run(&root, path, "kill", None).0).acknowledged;
+        assert_eq!(kept, 1000);
+    }
     let (output, trace) = run(&root, path, what, Some(inject));
     let told = told(&output);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!error.contains("panicked"), "{path:?} {inject}: {error}");
     let met = trace.contains("(INJECTED") || trace.contains("killed by SIGKILL");
-    if told.acknowledged == 0 && !root.join("7").is_dir() {
+    kept = kept.max(told.acknowledged);
+    if kept == 0 && !root.join("7").is_dir() {
         // It failed before there was a region.
         assert!(met, "{path:?} {inject}: {error}");
         return true;
     }
-    let segment_len = if what == "bulk" { BULK_SEGMENT_LEN } else { SEGMENT_LEN };
+    let segment_len = match what {
+        "bulk" => BULK_SEGMENT_LEN,
+        "resume" => RESUMED_SEGMENT_LEN,
+        _ => SEGMENT_LEN,
+    };
     let found = recovered(&root, path, segment_len);
     let all = found.windows(2).all(|pair| pair[0] + 1 == pair[1]);
     assert!(all, "{path:?} {inject}: {found:?}");
     let last = found.last().copied().unwrap_or(0);
-    assert!(
-        last >= told.acknowledged,
-        "{path:?} {inject}: {last} of {}: {error}",
-        told.acknowledged
-    );
+    assert!(last >= kept, "{path:?} {inject}: {last} of {kept}: {error}");
     let first = found.first().copied().unwrap_or(1);
     assert!(first > told.deleted, "{path:?} {inject}: {first} came back");
     assert!(met || told.done, "{path:?} {inject}: {error}");
@@ -130,6 +138,34 @@ fn failed_calls_past_the_page_cache() {
         ),
     ];
     let pairs = sweep_all(WritePath::Direct, "mixed", CALLS) + sweep_all(WritePath::Direct, "mixed", durable);
+    println!("{pairs} pairs of a call and what became of it");
+}
+
+/// A recovery that fails, and a session that cannot begin: what the life before handed over is there for the next one.
+#[test]
+fn failed_calls_of_a_recovery() {
+    if !is_traceable() {
+        return;
+    }
+    let calls: &[(&str, &[&str])] = &[
+        ("pread64", &["error=EIO", "error=EINTR", "retval=0", "signal=KILL"]),
+        (
+            "pwrite64",
+            &["error=EIO", "error=ENOSPC", "error=EINTR", "retval=0", "signal=KILL"],
+        ),
+        ("fdatasync", &["error=EIO", "error=EINTR", "signal=KILL"]),
+        ("fsync", &["error=EIO", "signal=KILL"]),
+        ("openat", &["error=EMFILE", "error=EIO", "signal=KILL"]),
+        ("lseek", &["error=EIO", "signal=KILL"]),
+        ("statx", &["error=EIO", "signal=KILL"]),
+        ("getdents64", &["error=EIO", "signal=KILL"]),
+        ("flock", &["error=EIO"]),
+    ];
+    let durable: &[(&str, &[&str])] = &[("pwritev2", &["error=EIO", "error=EINTR", "retval=100", "signal=KILL"])];
+    let mut pairs = sweep_all(WritePath::Direct, "resume", durable);
+    for path in PATHS {
+        pairs += sweep_all(path, "resume", calls);
+    }
     println!("{pairs} pairs of a call and what became of it");
 }
 
