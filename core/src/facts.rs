@@ -138,9 +138,14 @@ const SEAL_INDEX_LEN: usize = 4 * BLOCKS;
 
 /// Bytes of the largest manifest or seal frame for so many facts.
 pub(crate) const fn control_frame_len(segments: usize, voids: usize, tables: usize) -> usize {
-    let manifest = frame::HEADER_LEN + MANIFEST_HEAD_LEN + MANIFEST_ITEM_LEN * (segments + 1 + voids);
-    let seal = frame::HEADER_LEN + SEAL_HEAD_LEN + SEAL_CUT_LEN * MAX_CUTS + (SEAL_TABLE_LEN + 16) * tables;
+    let manifest = manifest_frame_len(segments + 1, voids);
+    let seal = seal_frame_len(tables, false);
     if manifest > seal { manifest } else { seal }
+}
+
+/// Bytes of the longest seal frame for so many tables; `index`: with where blocks start.
+pub(crate) const fn seal_frame_len(tables: usize, index: bool) -> usize {
+    frame::HEADER_LEN + SealFacts::len(MAX_CUTS, tables, SEAL_RECORD_INDEX, index)
 }
 
 /// Bytes of a manifest frame.

@@ -1,9 +1,13 @@
-//! A log without a heap on plain bytes, and what a snapshot of a log tells.
+//! A log in as little room as there may be: without a heap, on plain bytes, in segments of any units; and what a snapshot of
+//! a log tells.
 #![cfg(feature = "alloc")]
 
 use walstone_core::flat::{DeviceGeometry, FlatRoom, FlatStorage, OpenError, SliceDevice, SliceError};
 use walstone_core::ram::RamStorage;
-use walstone_core::{Batch, Capacity, Error, Geometry, Log, Options, Position, SegmentId, Tail, Workspace};
+use walstone_core::segment::layout::Layout;
+use walstone_core::{
+    Batch, Capacity, Error, Geometry, Log, NewRecord, Options, Position, SegmentId, Storage, Tail, Workspace,
+};
 
 const DEVICE_LEN: u32 = 16384;
 const SLOT_LEN: u32 = 2048;
@@ -56,6 +60,38 @@ fn a_log_in_lent_room_goes_on_over_reopens() {
             ),
             "{refused:?}"
         );
+    }
+}
+
+/// A seal asked for all the room that a footer may take in a segment of its length, however little there was to say: in a
+/// buffer of the length that the documents ask for, a log in longer segments never left its first one.
+#[test]
+fn the_least_buffer_serves_segments_of_every_length() {
+    const BUFFER: usize = Workspace::<6, 4, 3, 0>::min_buffer_len();
+    for segment_len in [2048, 65536, 1 << 18] {
+        let storage = RamStorage::new(Geometry::new(segment_len).expect("it works"));
+        let mut room = Workspace::<6, 4, 3, BUFFER>::new();
+        let mut log = Log::create(storage, room.lend(), Options::new(1, 2)).expect("it is empty");
+        let value = vec![7; segment_len as usize / 16];
+        for n in 0..60 {
+            // With more tables than can be remembered, and with fewer.
+            let record = NewRecord {
+                index: Some(n),
+                ..NewRecord::new(n % (2 + n / 20), &value)
+            };
+            let appended = log.append_record(&record);
+            let last = appended.unwrap_or_else(|error| panic!("{segment_len}: {error}")).last;
+            for table in 0..4 {
+                log.delete_up_to(table, last.saturating_sub(8)).expect("ranges join");
+            }
+        }
+        assert!(
+            log.written_mark().segment > SegmentId(3),
+            "{segment_len}: it left segments"
+        );
+        let mut room = Workspace::<6, 4, 3, BUFFER>::new();
+        let log = Log::open(log.into_storage(), room.lend(), Options::new(1, 3)).expect("it is whole");
+        assert_eq!(log.last_sequence(), 60);
     }
 }
 
@@ -113,4 +149,55 @@ fn positions_are_stored_and_found_again() {
         assert_eq!(log.read_at(position).map(|record| record.sequence), Ok(sequence));
         assert_eq!(log.read_at(position.plus(3)).map(drop), Err(Error::NoRecord));
     }
+}
+
+/// The reserve for deletions grew with the segment, however much each of their frames takes. With units of 2 KiB and more
+/// it was longer than some segments: lengths wrapped, no record fitted anywhere, and an append made segment after segment.
+#[test]
+fn the_largest_record_fits_a_segment_of_any_units() {
+    let (mut judged, mut tried) = (0, 0);
+    for unit in (7..=16).map(|shift| 1u32 << shift) {
+        let with_units = |len: u32, write_unit: u32, sync_unit| {
+            let geometry = Geometry::new(len).and_then(|geometry| geometry.with_sync_unit(sync_unit));
+            geometry.and_then(|geometry| geometry.with_write_unit(write_unit as u16))
+        };
+        for count in 1..=320 {
+            let (len, writes) = (count * unit, unit.min(4096));
+            let made = [
+                with_units(len, writes, 1),
+                with_units(len, 1, unit),
+                with_units(len, writes, unit),
+            ];
+            for geometry in made.into_iter().flatten() {
+                let layout = Layout::new(geometry);
+                let max = layout.max_payload_len();
+                assert!(max >= 64 && max < len, "{geometry}: records of {max}");
+                assert!(layout.max_manifest_len() >= 256, "{geometry}");
+                judged += 1;
+                // The others would take long.
+                if len <= 1 << 18 && count.is_multiple_of(16) {
+                    let storage = RamStorage::new(geometry).with_capacity_limit(6 * u64::from(len));
+                    fill_and_reopen(storage, max as usize);
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(judged > 5000 && tried > 100, "{judged} {tried}");
+}
+
+/// Appends records as long as may be, and deletes them; what is left is there when the log is opened again.
+fn fill_and_reopen(storage: RamStorage, max: usize) {
+    let geometry = storage.geometry();
+    let mut log = Log::create(storage, Capacity::heap(0), Options::new(1, 2)).expect("it is empty");
+    for _ in 0..3 {
+        // Less what stands in front of it.
+        let appended = log.append(1, &vec![9; max - 8]);
+        let last = appended.unwrap_or_else(|error| panic!("{geometry}: {error}")).last;
+        log.delete_up_to(1, last - 1).expect("there is room for deletions");
+        log.sync().expect("memory does not fail");
+    }
+    log.close().expect("memory does not fail");
+    let log = Log::open(log.into_storage(), Capacity::heap(0), Options::new(1, 3)).expect("it is whole");
+    assert_eq!(log.last_sequence(), 3, "{geometry}");
 }

@@ -61,7 +61,11 @@ impl Region<'_> {
     pub(crate) fn control_len(&self, control: Control) -> usize {
         match control {
             Control::Manifest => self.manifest_frame_len(1, 0),
-            Control::Seal => self.layout.max_seal_len() as usize,
+            Control::Seal => {
+                let tables = self.tables.complete().map_or(0, <[_]>::len);
+                let len = facts::seal_frame_len(tables, self.tables.block_starts().is_some());
+                len.min(self.layout.max_seal_len() as usize)
+            }
             _ => frame::HEADER_LEN,
         }
     }

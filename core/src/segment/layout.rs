@@ -182,13 +182,15 @@ impl Layout {
             Purpose::Close => seal,
             Purpose::Resume => seal + control,
             Purpose::Void => seal + 2 * control,
-            Purpose::User => seal + 2 * control + self.void_frames() * control,
+            Purpose::User => seal + 2 * control + self.void_frames(control) * control,
         }
     }
 
-    /// Void frames that the reserve holds.
-    const fn void_frames(self) -> u32 {
-        let wanted = self.segment_len() / 4096;
+    /// Void frames of so many bytes that the reserve holds: four, for which the least segment has room, or what a
+    /// sixty-fourth of the segment holds.
+    const fn void_frames(self, control_len: u32) -> u32 {
+        // A power of two.
+        let wanted = self.segment_len() >> (6 + control_len.trailing_zeros());
         if wanted < 4 {
             4
         } else if wanted > 64 {
