@@ -299,6 +299,8 @@ mod stored {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    use super::WritePath;
     use super::{BackgroundSync, Durability, Options};
 
     #[derive(Serialize, Deserialize)]
@@ -309,6 +311,8 @@ mod stored {
         durability: Durability,
         background_sync: BackgroundSync,
         max_open_segments: usize,
+        #[cfg(all(feature = "linux", target_os = "linux"))]
+        write_path: WritePath,
     }
 
     impl Default for Stored {
@@ -325,6 +329,8 @@ mod stored {
                 durability: options.durability,
                 background_sync: options.background_sync,
                 max_open_segments: options.max_open_segments,
+                #[cfg(all(feature = "linux", target_os = "linux"))]
+                write_path: options.write_path,
             }
         }
     }
@@ -344,6 +350,10 @@ mod stored {
                 .durability(stored.durability)
                 .background_sync(stored.background_sync)
                 .max_open_segments(stored.max_open_segments);
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            {
+                builder = builder.write_path(stored.write_path);
+            }
             for (region, segment_len) in stored.region_segment_len {
                 builder = builder.region_segment_len(region, segment_len);
             }
@@ -357,12 +367,32 @@ mod stored {
 
         #[track_caller]
         fn check(json: &str, expect: Result<&str, &str>) {
-            let read = serde_json::from_str::<Options>(json).map(|options| serde_json::to_string(&options).unwrap());
+            let read = serde_json::from_str::<Options>(json).map(|options| serde_json::to_value(&options).unwrap());
             match (read, expect) {
-                (Ok(read), Ok(expect)) => assert_eq!(read, expect),
+                (Ok(mut read), Ok(expect)) => {
+                    let expect: serde_json::Value = serde_json::from_str(expect).unwrap();
+                    if expect.get("write_path").is_none() {
+                        read.as_object_mut().unwrap().remove("write_path");
+                    }
+                    assert_eq!(read, expect);
+                }
                 (Err(error), Err(expect)) => assert!(error.to_string().contains(expect), "{error}"),
                 (read, _) => panic!("{read:?}"),
             }
+        }
+
+        /// How segments are written was neither taken from a configuration file nor written to one.
+        #[cfg(all(feature = "linux", target_os = "linux"))]
+        #[test]
+        fn the_write_path_is_an_option_like_the_others() {
+            let options: Options = serde_json::from_str(r#"{"write_path":"direct"}"#).unwrap();
+            assert_eq!(options.write_path, super::WritePath::Direct);
+            check(
+                r#"{"write_path":"buffered"}"#,
+                Ok(
+                    r#"{"segment_len":67108864,"region_segment_len":{},"durability":"durable","background_sync":"never","max_open_segments":256,"write_path":"buffered"}"#,
+                ),
+            );
         }
 
         #[test]

@@ -96,7 +96,8 @@ impl Region {
         self.shared.append(durability, |log| log.append_encoded(batch, crc))
     }
 
-    /// Appends a batch and returns once it is written; the ticket tells when it has the durability asked for.
+    /// Appends a batch and does not wait until it is durable: the ticket tells when it has the durability asked for, and
+    /// waiting for it or polling it is what makes it so. What is asked to be [`Durability::Written`] is when this returns.
     ///
     /// # Errors
     /// As [`Region::append_batch`].

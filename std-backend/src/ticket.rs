@@ -1,4 +1,4 @@
-//! A written batch that is to become durable: waited for, polled, or told to a callback. Needs no runtime.
+//! An appended batch that is to become durable: waited for, polled, or told to a callback. Needs no runtime.
 
 use std::fmt;
 use std::future::Future;
@@ -14,7 +14,7 @@ use crate::options::Durability;
 use crate::region::{Appended, Region};
 use crate::worker::Job;
 
-/// A submitted batch. Dropping the ticket changes nothing for the batch.
+/// A submitted batch. Dropping the ticket changes nothing for the batch, but nobody syncs for its sake then.
 ///
 /// A failed sync resolves every ticket that waits with its error.
 #[must_use = "a batch is durable only once its ticket says so"]
