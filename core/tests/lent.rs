@@ -201,3 +201,71 @@ fn fill_and_reopen(storage: RamStorage, max: usize) {
     let log = Log::open(log.into_storage(), Capacity::heap(0), Options::new(1, 3)).expect("it is whole");
     assert_eq!(log.last_sequence(), 3, "{geometry}");
 }
+
+/// A ring whose facts filled a manifest gave up its oldest segment and went on in the segment that it was in. So nothing
+/// durable said that it was given up: it was told to be lost, was read on, and came back with the next open.
+#[test]
+fn what_a_ring_said_is_lost_stays_lost() {
+    let storage = RamStorage::new(Geometry::new(1024).expect("it works"));
+    let options = Options {
+        ring: true,
+        ..Options::new(1, 2)
+    };
+    let mut log = Log::create(storage, Capacity::heap(0), options).expect("it is empty");
+    let (mut told, mut random) = (0, 1u64);
+    for _ in 0..1000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (table, deletions) = ((random >> 40) % 4, (random >> 50) % 8);
+        let last = log.append(table, &[9; 60]).expect("a ring makes room").last;
+        // Few, and each of a range of its own: segments and ranges share the manifest.
+        if deletions == 0 {
+            match log.truncate_from(table, last) {
+                Ok(_) | Err(Error::TooManyVoids { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let Some(lost) = log.lost() else { continue };
+        told += 1;
+        log.sync().expect("memory does not fail");
+        assert!(log.read(None, lost.clone()).next().is_none(), "{lost:?} at {last}");
+        let again = Log::open(log.storage().clone(), Capacity::heap(0), options);
+        let mut again = again.expect("it is whole");
+        assert!(
+            again.read(None, lost.clone()).next().is_none(),
+            "{lost:?} came back at {last}"
+        );
+    }
+    assert!(told > 10, "{told}");
+}
+
+/// Where others make room too, one segment was kept in hand. But nobody makes room in a full list: deletions that filled
+/// the newest segment took the one in hand, and when all was deleted nothing could be reclaimed any more.
+#[test]
+fn a_full_list_is_reclaimed_whoever_makes_room() {
+    for shared_room in [false, true] {
+        let storage = RamStorage::new(Geometry::new(1024).expect("it works"));
+        let mut room = Workspace::<4, 4, 2, 1024>::new();
+        let options = Options {
+            shared_room,
+            ..Options::new(1, 2)
+        };
+        let mut log = Log::create(storage, room.lend(), options).expect("it is empty");
+        for table in (1..=2).cycle() {
+            match log.append(table, &[9; 8]) {
+                Ok(_) => {}
+                Err(Error::Full) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let last = log.last_sequence();
+        // The other table keeps every segment.
+        for upto in 1..=last {
+            log.delete_up_to(2, upto).expect("there is room for deletions");
+        }
+        log.delete_up_to(1, last).expect("there is room for deletions");
+        let reclaimed = log.reclaim();
+        assert_eq!(reclaimed, Ok(()), "shared {shared_room}");
+        let appended = log.append(1, b"again").map(|appended| appended.first);
+        assert_eq!(appended, Ok(last + 1), "shared {shared_room}");
+    }
+}

@@ -278,10 +278,13 @@ impl Region<'_> {
 
     /// Whether user data waits for a second spare. A session that finds no room to resume takes one, and leaves a
     /// segment with records behind; the next one leaves a segment without, which its own manifest omits. So with two in
-    /// hand deleting and reclaiming work on a full storage after any number of losses of power.
+    /// hand deleting and reclaiming work on a full storage after any number of losses of power. Where others make room,
+    /// too, one is enough, but nobody makes room in a full list.
     #[cfg_attr(feature = "alloc", inline)]
     fn wants_second(&self) -> bool {
-        !self.shared_room && self.segments.len() > 0 && self.spares[1].is_none_or(|spare| spare.claimed == 0)
+        self.segments.len() > 0
+            && self.spares[1].is_none_or(|spare| spare.claimed == 0)
+            && (!self.shared_room || self.on_medium() >= self.segments.limit())
     }
 
     /// Bytes of the manifest that the next segment would start with, with `more` segments and `slack` voids beside
@@ -318,9 +321,10 @@ impl Region<'_> {
     #[cfg_attr(feature = "alloc", inline)]
     pub(super) fn takes_user_data(&self) -> bool {
         let most = self.user_manifest_len();
-        // The live ones are counted only where all of them would be too many.
+        // The live ones are counted only where all of them would be too many. What a ring gave up makes room once a manifest
+        // omits it: until then it comes back with the next open, though it was told to be lost.
         facts::manifest_frame_len(self.segments.len() + 1, self.voids.as_slice().len()) <= most
-            || self.manifest_frame_len(1, 0) <= most
+            || (self.manifest_frame_len(1, 0) <= most && !(self.ring && self.has_dead()))
     }
 
     /// The most voids that fit.
