@@ -6,9 +6,10 @@
 use walstone_core::frame::{self, Binding, Kind};
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
-use walstone_core::segment::layout::Layout;
+use walstone_core::segment::layout::{Layout, Purpose};
 use walstone_core::{
-    Batch, Capacity, Checksum, Entries, Entry, Footer, Geometry, Log, NewRecord, Options, Record, SegmentId, Tail, Void,
+    Batch, Capacity, Checksum, Entries, Entry, Footer, Geometry, GeometryError, Log, NewRecord, Options, Record,
+    SegmentId, Tail, Void,
 };
 
 const FORMAT: &str = include_str!("../docs/format.md");
@@ -347,6 +348,115 @@ fn a_pad_behind_a_manifest() {
         .map(|(at, frame, _)| (*at, frame.kind, frame.payload_len))
         .collect();
     assert_eq!(pads, [(168, Kind::Pad, 64)]);
+}
+
+/// The places of a segment, once more from the words of the document: of the least segment of each pair of units, of some
+/// that are larger, and of lengths at which one of the bounds is reached.
+#[test]
+fn where_things_stand_and_what_is_kept_free() {
+    let up = |value: u32, unit: u32| value.div_ceil(unit) * unit;
+    let sync_units = [1, 128, 512, 1024, 2048, 4096, 65536];
+    for (sync_unit, write_unit) in sync_units
+        .iter()
+        .flat_map(|&sync| [1, 4, 16, 512, 4096].map(|write| (sync, write)))
+    {
+        if sync_unit != 1 && sync_unit < u32::from(write_unit) {
+            continue;
+        }
+        let cut = |len| {
+            Geometry::new(len)?
+                .with_sync_unit(sync_unit)?
+                .with_write_unit(write_unit)
+        };
+        let align = u32::from(write_unit).max(8);
+        let unit = align.max(sync_unit);
+        let control = if sync_unit > 1 { 2 * sync_unit } else { up(64, align) };
+        // Header, manifest, a record, six control frames, seal.
+        let least = up(64, unit) + up(256, unit) + up(128, unit) + 6 * control + up(192, unit);
+        let short = GeometryError::SegmentTooSmall {
+            segment_len: least - unit,
+            min: least,
+        };
+        assert_eq!(cut(least - unit), Err(short));
+        // Where the seal or the voids reach one of their bounds.
+        let bounds =
+            [6144, 65536 * 32, 4 * 64 * control, 5 * 64 * control, 64 * 64 * control].map(|bound| up(bound, unit));
+        let lens = bounds.iter().flat_map(|bound| [bound - unit, *bound, bound + unit]);
+        for len in lens.chain([least, least + unit]).filter(|&len| len >= least) {
+            let layout = Layout::new(cut(len).unwrap());
+            let seal = up((len / 32).clamp(192, 65536), unit);
+            let voids = (len / (64 * control)).clamp(4, 64);
+            let behind = [
+                (Purpose::Seal, 0),
+                (Purpose::Close, seal),
+                (Purpose::Resume, seal + control),
+                (Purpose::Void, seal + 2 * control),
+                (Purpose::User, seal + 2 * control + voids * control),
+            ];
+            let name = format!("{len} bytes, units of {write_unit} and {sync_unit}");
+            assert_eq!(
+                (layout.frame_align(), layout.frames_start()),
+                (align, up(64, unit)),
+                "{name}"
+            );
+            assert_eq!((layout.max_seal_len(), layout.reserve()), (seal, behind[4].1), "{name}");
+            let frame_at = |offset| match up(offset, align) {
+                at if sync_unit > 1 && up(at, sync_unit) - at < 24 => up(at, sync_unit),
+                at => at,
+            };
+            for offset in (unit..3 * unit)
+                .step_by(if unit > 4096 { 97 } else { 5 })
+                .chain([2 * unit.max(16) - 24, 2 * unit.max(16) - 23])
+            {
+                assert_eq!(layout.frame_at(offset), frame_at(offset), "{name}: {offset}");
+                assert_eq!(layout.frame_after(offset, 3), frame_at(offset + 27), "{name}: {offset}");
+                let tail = frame_at(offset);
+                let pad = (sync_unit > 1 && tail % sync_unit > 0).then(|| up(tail, sync_unit) - tail - 24);
+                assert_eq!(layout.pad_at(tail), pad, "{name}: {tail}");
+            }
+            for (purpose, room) in behind {
+                assert_eq!(layout.room_behind(purpose), room, "{name}: {purpose:?}");
+                // The last place, and the next one.
+                let span = unit.max(64);
+                let last = len - room - span;
+                for (tail, payload_len) in [
+                    (last, span - 24),
+                    (last + 1, span - 24),
+                    (last, span - 23),
+                    (last, u32::MAX),
+                ] {
+                    let at = frame_at(tail);
+                    let end = u64::from(at) + 24 + u64::from(payload_len);
+                    let fits = end <= u64::from(len) && frame_at(end as u32) + room <= len;
+                    assert_eq!(
+                        layout.place(tail, payload_len, purpose),
+                        fits.then_some(at),
+                        "{name}: {purpose:?}"
+                    );
+                }
+                assert_eq!(layout.place(u32::MAX - 65536, 0, purpose), None);
+            }
+            let most = len - behind[4].1;
+            for (end, claim) in [
+                (0, len - most),
+                (most, len),
+                (most - unit, len - unit),
+                (most + 1, len),
+                (u32::MAX, len),
+            ] {
+                assert_eq!(layout.claim_for(end), claim, "{name}: {end}");
+            }
+            // A manifest takes a quarter, or what the least record leaves of the room.
+            let room = len - layout.frames_start() - layout.reserve();
+            let manifest = layout.max_manifest_len();
+            assert_eq!(manifest, (len / 4).min(room - up(128, unit)), "{name}");
+            let start = layout.frames_start() + up(manifest, unit);
+            let payload = layout.max_payload_len();
+            assert!(payload >= 128 - 24, "{name}: {payload}");
+            assert_eq!(layout.place(start, payload, Purpose::User), Some(start), "{name}");
+            assert_eq!(layout.place(start, payload + 1, Purpose::User), None, "{name}");
+        }
+    }
 }
 
 /// What a frame and a record cost, as it is advertised: 24 bytes a frame, 2 to 4 a record, and padding.
