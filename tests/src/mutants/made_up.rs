@@ -42,19 +42,32 @@ impl MadeUp {
         };
         let first_sequence = 1u64.to_le_bytes();
         let nothing_listed = [0; 8];
-        made.frame(Kind::Manifest, 1, 0, &[first_sequence, nothing_listed].concat(), None)
+        made.payload(Kind::Manifest, 1, 0, &[first_sequence, nothing_listed].concat())
     }
 
     /// A session begins that found the log to end at `from`, behind `given` records.
     #[must_use]
     pub fn resume(self, incarnation: u32, from: u32, given: u32) -> Self {
-        self.frame(Kind::Resume, incarnation, given, &[], Some(from))
+        self.frame(Kind::Resume, incarnation, given, (0, 0, from), &[])
     }
 
     /// A record of table 1, written in this incarnation behind `given` others.
     #[must_use]
     pub fn record(self, incarnation: u32, given: u32) -> Self {
-        self.frame(Kind::Batch, incarnation, given, &[1 << 3, 1, b'v'], None)
+        self.batch(incarnation, given, &[1 << 3, 1, b'v'])
+    }
+
+    /// A batch with this payload, whose checksum is right whatever it holds.
+    #[must_use]
+    pub fn batch(self, incarnation: u32, given: u32, payload: &[u8]) -> Self {
+        self.payload(Kind::Batch, incarnation, given, payload)
+    }
+
+    /// The header of a pad behind `given` records that says so: everything before `watermark` is durable, and so many bytes
+    /// are filled.
+    #[must_use]
+    pub fn pad(self, incarnation: u32, given: u32, watermark: u32, payload_len: u32) -> Self {
+        self.frame(Kind::Pad, incarnation, given, (payload_len, watermark, 0), &[])
     }
 
     /// Bytes that are no frame.
@@ -80,15 +93,21 @@ impl MadeUp {
         ram
     }
 
-    fn frame(mut self, kind: Kind, incarnation: u32, given: u32, payload: &[u8], cut: Option<u32>) -> Self {
+    fn payload(self, kind: Kind, incarnation: u32, given: u32, payload: &[u8]) -> Self {
+        let crc = self.binding.checksum().of(payload);
+        self.frame(kind, incarnation, given, (payload.len() as u32, 0, crc), payload)
+    }
+
+    /// A frame whose header states this payload length, watermark and payload checksum.
+    fn frame(mut self, kind: Kind, incarnation: u32, given: u32, stated: (u32, u32, u32), payload: &[u8]) -> Self {
         let frame = frame::Header {
             kind,
             with_epoch: false,
             incarnation,
-            payload_len: payload.len() as u32,
+            payload_len: stated.0,
             sequence_delta: given,
-            watermark: 0,
-            payload_crc: cut.unwrap_or_else(|| self.binding.checksum().of(payload)),
+            watermark: stated.1,
+            payload_crc: stated.2,
         };
         let bytes = [&frame.encode(&self.binding, self.at), payload].concat();
         let at = self.at as usize;

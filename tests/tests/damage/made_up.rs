@@ -1,4 +1,4 @@
-//! What a resume frame may say: it verifies, and is believed only where a session could have written it.
+//! What frames may say: they verify, and are believed only where a session could have written them.
 
 use walstone_core::{Capacity, Error, Log, Reason};
 use walstone_tests::images::{self, read_all};
@@ -40,4 +40,69 @@ fn a_resume_frame_is_believed_where_a_session_could_have_written_it() {
     // Its sequence does not follow.
     check(one().resume(2, end, 0), Err(Reason::Sequence));
     check(one().resume(2, end, 2), Err(Reason::Sequence));
+}
+
+#[test]
+fn a_record_stays_within_its_batch_and_a_deletion_behind_what_was_given() {
+    let batch = |payload: &[u8]| MadeUp::segment().batch(1, 0, payload);
+    let void = |from: u64, to: u64| [&[1, 1][..], &from.to_le_bytes(), &to.to_le_bytes()].concat();
+    let one = [1 << 3, 1, b'v'];
+    check(batch(&one), Ok(1));
+    check(batch(&[one, one].concat()), Ok(2));
+    // A value, or what stands in front of it, that is longer than the rest.
+    for cut in 1..3 {
+        check(batch(&one[..cut]), Err(Reason::Record));
+    }
+    check(batch(&[2 << 3, 1, b'v']), Err(Reason::Record));
+    check(batch(&[5 << 3, 1, b'v']).record(1, 1), Err(Reason::Record));
+    check(batch(&[&one[..], &[40 << 3, 1, b'v']].concat()), Err(Reason::Record));
+    // The table of the one before, where there is none.
+    check(batch(&[1 << 3 | 2, b'v']), Err(Reason::Record));
+    check(batch(&[&one[..], &[1 << 3 | 2, b'v']].concat()), Ok(2));
+    // Bits and fields that nobody writes.
+    check(batch(&[3, 1]), Err(Reason::Record));
+    check(batch(&[1 << 3 | 4, 1, 0, b'v']), Err(Reason::Record));
+    check(batch(&[1 << 3 | 4, 1, 4, b'v']), Err(Reason::Record));
+    // A deletion of what was given, of what comes next, and of what comes later.
+    check(batch(&[&one[..], &void(1, 1), &one].concat()), Ok(1));
+    check(batch(&[&one[..], &void(1, 2), &one].concat()), Err(Reason::Record));
+    check(batch(&[&one[..], &void(1, 9), &one].concat()), Err(Reason::Record));
+    check(batch(&void(1, 1)), Err(Reason::Record));
+}
+
+/// Behind the first offset without a frame, only what a session of this log could have written there proves anything.
+#[test]
+fn what_is_met_behind_the_end_proves_what_it_could_know() {
+    let torn = || MadeUp::segment().record(1, 0).noise();
+    let end = torn().end() - 24;
+    check(torn(), Ok(1));
+    // What stands before `end` was durable, as far as anyone says; a byte more, and a durable byte is damaged.
+    check(torn().pad(1, 1, end, 0), Ok(1));
+    check(torn().pad(1, 1, end + 1, 0), Err(Reason::FrameHeader));
+    check(torn().pad(2, 1, end + 1, 0), Err(Reason::FrameHeader));
+    // One that proves it is not unsaid by another behind it.
+    check(torn().pad(1, 1, end + 1, 0).pad(1, 1, end, 0), Err(Reason::FrameHeader));
+    // Of a session before this one.
+    let later = || MadeUp::segment().record(1, 0).resume(2, end, 1).noise();
+    check(later().pad(2, 1, later().end(), 0), Err(Reason::FrameHeader));
+    check(later().pad(1, 1, later().end(), 0), Ok(1));
+    // Durable to behind itself.
+    let at = torn().end();
+    check(torn().pad(1, 1, at, 0), Err(Reason::FrameHeader));
+    check(torn().pad(1, 1, at + 1, 0), Ok(1));
+    // As long as the segment allows, and longer.
+    let rest = 4096 - at - 24;
+    check(torn().pad(1, 1, at, rest), Err(Reason::FrameHeader));
+    for len in [rest + 1, rest + 24, rest + 48, rest + at, u32::MAX] {
+        check(torn().pad(1, 1, at, len), Ok(1));
+    }
+    // A session that went on behind it, and one that could not have.
+    check(torn().resume(2, end, 1).record(2, 1), Ok(2));
+    check(torn().resume(1, end, 1).record(1, 1), Ok(1));
+    check(torn().resume(2, end + 8, 1).record(2, 1), Ok(1));
+    // The latest one goes on.
+    let third = || torn().resume(3, end, 1).record(3, 1).record(3, 2).noise();
+    check(third(), Ok(3));
+    check(third().resume(2, end, 1).record(2, 1), Ok(3));
+    check(torn().resume(2, end, 1).record(2, 1).noise().resume(3, end, 1), Ok(1));
 }
