@@ -4,8 +4,7 @@
 //! - `durable`: many durable appends; what is to be counted stands between two calls of `getppid`.
 //! - `written`: groups of appends, each handed over; the same.
 //! - `kill`: appends, hands over, then kills itself.
-//! - `bulk`: more between two syncs than the buffers hold, rotations; tells as `mixed` does, and in the end how many writes
-//!   were not waited for, or that there can be none.
+//! - `bulk`: more between two syncs than the buffers hold, rotations; tells as `mixed` does.
 //! - `leave`: as much, then ends without a sync.
 //! - `front-drop`, `front-close`, `front-panic`: a log of the std backend whose append fails while two writes are on their way;
 //!   then it is dropped or closed, or the append panics instead.
@@ -15,7 +14,7 @@
 //! - `resume`: the same, and goes on durably.
 //! - `beside`: two handles hand over the same bytes, and are to fail both.
 //! - `mixed`: durable and written appends, deletions, rotations; tells each acknowledgement on a line of its own, `w` or
-//!   `d` and the sequence, and ends with `done`, or with `failed` at the first error. After one it looks whether the log
+//!   `d` and the sequence, in the end how many writes were not waited for and what had to be done without, and ends with `done`, or with `failed` at the first error. After one it looks whether the log
 //!   refuses to go on where bytes are in doubt.
 
 #[cfg(target_os = "linux")]
@@ -211,12 +210,23 @@ mod linux {
             }
         }
         log.close()?;
+        tell_stats(log);
+        Ok(())
+    }
+
+    fn tell_stats(log: &LinuxLog<'_, '_>) {
         let stats = log.storage().files().stats();
         say(&format!("flights {}", stats.flights));
-        if stats.flights_refused {
-            say("refused");
+        for (refused, what) in [
+            (stats.direct_refused, "direct"),
+            (stats.durable_writes_refused, "durable"),
+            (stats.allocate_refused, "allocate"),
+            (stats.flights_refused, "flights"),
+        ] {
+            if refused {
+                say(&format!("without {what}"));
+            }
         }
-        Ok(())
     }
 
     /// A write that nobody waits for fails, and with it whatever comes next.
@@ -356,7 +366,9 @@ mod linux {
                 return Err(error);
             }
         }
-        log.close()
+        log.close()?;
+        tell_stats(log);
+        Ok(())
     }
 
     fn one(log: &mut LinuxLog<'_, '_>, step: u64) -> Result<(), Error<LinuxError>> {

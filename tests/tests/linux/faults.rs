@@ -278,11 +278,51 @@ fn writes_that_nobody_waits_for_are_told_of() {
         assert!(told.done && told.acknowledged == 120, "{path:?} {inject:?}: {output:?}");
         let expected = path == WritePath::Direct && inject.is_none();
         assert_eq!(told.flights > 0, expected, "{path:?} {inject:?}: {told:?}");
+        let refused = inject.is_some_and(|inject| inject.starts_with("io_setup"));
         assert_eq!(
-            told.refused,
-            inject.is_some_and(|inject| inject.starts_with("io_setup"))
+            told.without,
+            if refused { vec!["flights"] } else { vec![] },
+            "{inject:?}"
         );
         assert_eq!(recovered(&root, path, BULK_SEGMENT_LEN), (1..=120).collect::<Vec<_>>());
+    }
+}
+
+/// A kernel or a file system that lacks something: the log does without, loses nothing, and says so.
+#[test]
+fn what_had_to_be_done_without_is_told() {
+    if !is_traceable() {
+        return;
+    }
+    // The first one of the region that has its name.
+    let opened_direct = || {
+        let dir = TempDir::new().unwrap();
+        let (_, trace) = run(&dir.path().join("wal"), WritePath::Direct, "mixed", None);
+        let named = trace.find(", \"7\", 0)").expect("it gets its name");
+        let at = named + trace[named..].find("O_DIRECT|").expect("it is tried");
+        trace[..at].matches(" openat(").count()
+    };
+    let runs = [
+        (String::new(), None),
+        (format!("openat:error=EINVAL:when={}", opened_direct()), Some("direct")),
+        ("pwritev2:error=EOPNOTSUPP".into(), Some("durable")),
+        ("pwritev2:error=ENOSYS".into(), Some("durable")),
+        ("fallocate:error=EOPNOTSUPP".into(), Some("allocate")),
+        ("fallocate:error=ENOSYS".into(), Some("allocate")),
+    ];
+    for (inject, without) in runs {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("wal");
+        let inject = Some(inject.as_str()).filter(|inject| !inject.is_empty());
+        let (output, _) = run(&root, WritePath::Direct, "mixed", inject);
+        let told = told(&output);
+        assert!(told.done, "{inject:?}: {output:?}");
+        assert_eq!(told.without, Vec::from_iter(without), "{inject:?}");
+        let found = recovered(&root, WritePath::Direct, SEGMENT_LEN);
+        assert_eq!(
+            (found.first(), found.last()),
+            (Some(&(told.deleted + 1)), Some(&told.acknowledged))
+        );
     }
 }
 

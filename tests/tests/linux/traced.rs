@@ -67,8 +67,8 @@ pub(crate) struct Told {
     pub(crate) poisoned: bool,
     /// Writes that were not waited for.
     pub(crate) flights: u64,
-    /// There can be none.
-    pub(crate) refused: bool,
+    /// What had to be done without.
+    pub(crate) without: Vec<String>,
 }
 
 pub(crate) fn told(output: &Output) -> Told {
@@ -78,7 +78,7 @@ pub(crate) fn told(output: &Output) -> Told {
             Some(("w" | "d", sequence)) => told.acknowledged = sequence.parse().unwrap(),
             Some(("x", sequence)) => told.deleted = sequence.parse().unwrap(),
             Some(("flights", count)) => told.flights = count.parse().unwrap(),
-            _ if line == "refused" => told.refused = true,
+            Some(("without", what)) => told.without.push(what.to_owned()),
             _ if line == "done" => told.done = true,
             _ if line == "poisoned" => told.poisoned = true,
             _ => {}
