@@ -11,7 +11,7 @@ use super::errno::Errno;
 use super::fd::FdNumber;
 use super::retried;
 use super::transfer::written;
-use super::watch::{Call, watched};
+use super::watch::{Call, transferred, watched};
 
 /// Writes on their way, told apart by numbers of the caller's. Of the process that made it: a forked child has none.
 #[derive(Debug)]
@@ -96,8 +96,8 @@ impl WriteQueue {
         };
         // SAFETY: the kernel reads one address and the request there, both borrowed for the call; it reads at most
         // `data.len()` bytes of `data` until the write ended, and the caller promises that they are there.
-        let make = || retried(|| unsafe { syscall(__NR_io_submit, args) });
-        match watched(call, make)? {
+        let make = || unsafe { syscall(__NR_io_submit, args) };
+        match retried(|| watched(call, make))? {
             1 => Ok(()),
             _ => Err(Errno::EAGAIN),
         }
@@ -136,7 +136,9 @@ impl WriteQueue {
 /// # Errors
 /// That of the write.
 pub(crate) fn ended(fd: FdNumber, data: &[u8], offset: u64, result: Result<usize, Errno>) -> Result<usize, Errno> {
-    watched(written(fd, offset, data, false), || result)
+    transferred(written(fd, offset, data, false), data.len(), |most| {
+        result.map(|count| count.min(most))
+    })
 }
 
 impl Drop for WriteQueue {

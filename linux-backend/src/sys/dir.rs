@@ -128,8 +128,8 @@ pub fn make_dir(dir: Option<&Fd>, path: &CStr) -> Result<(), Errno> {
         name: path,
     };
     // SAFETY: `path` is a string with a NUL that is borrowed for the call; the kernel reads it alone.
-    let make = || retried(|| unsafe { syscall(__NR_mkdirat, args) });
-    watched(call, make).map(drop)
+    let make = || unsafe { syscall(__NR_mkdirat, args) };
+    retried(|| watched(call, make)).map(drop)
 }
 
 fn unlink(dir: &Fd, name: &CStr, flags: u32) -> Result<(), Errno> {
@@ -140,8 +140,8 @@ fn unlink(dir: &Fd, name: &CStr, flags: u32) -> Result<(), Errno> {
         _ => Call::Remove { dir: number, name },
     };
     // SAFETY: `name` is a string with a NUL that is borrowed for the call; the kernel reads it alone.
-    let make = || retried(|| unsafe { syscall(__NR_unlinkat, args) });
-    watched(call, make).map(drop)
+    let make = || unsafe { syscall(__NR_unlinkat, args) };
+    retried(|| watched(call, make)).map(drop)
 }
 
 /// Takes the name of a file away. <https://man7.org/linux/man-pages/man2/unlink.2.html>
@@ -174,8 +174,8 @@ pub fn rename(dir: &Fd, from: &CStr, to: &CStr) -> Result<(), Errno> {
     let args = [at, from.as_ptr() as usize, at, to.as_ptr() as usize, 0, 0];
     let dir = dir.number().raw();
     // SAFETY: both names are strings with a NUL that are borrowed for the call; the kernel reads them alone.
-    let make = || retried(|| unsafe { syscall(__NR_renameat2, args) });
-    watched(Call::Rename { dir, from, to }, make).map(drop)
+    let make = || unsafe { syscall(__NR_renameat2, args) };
+    retried(|| watched(Call::Rename { dir, from, to }, make)).map(drop)
 }
 
 /// Makes the names in a directory durable. <https://man7.org/linux/man-pages/man2/fsync.2.html>

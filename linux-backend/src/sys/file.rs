@@ -39,8 +39,8 @@ fn openat(dir: usize, name: &CStr, flags: u32) -> Result<Fd, Errno> {
         create: flags & O_CREAT != 0,
     };
     // SAFETY: `name` is a string with a NUL that is borrowed for the call; the kernel reads it alone.
-    let make = || retried(|| unsafe { syscall(__NR_openat, args) });
-    watched(call, make).map(Fd::new)
+    let make = || unsafe { syscall(__NR_openat, args) };
+    retried(|| watched(call, make)).map(Fd::new)
 }
 
 /// Opens a file that is there.
@@ -169,8 +169,8 @@ pub fn set_len(fd: &Fd, len: u64) -> Result<(), Errno> {
     let args = [fd.number().argument(), len as usize, 0, 0, 0, 0];
     let file = fd.number().raw();
     // SAFETY: no memory is passed.
-    let make = || retried(|| unsafe { syscall(__NR_ftruncate, args) });
-    watched(Call::SetLen { file, len }, make).map(drop)
+    let make = || unsafe { syscall(__NR_ftruncate, args) };
+    retried(|| watched(Call::SetLen { file, len }, make)).map(drop)
 }
 
 /// Reserves blocks for a range of a file, which reads as zero where it was a hole.
@@ -187,8 +187,8 @@ pub fn allocate(fd: FdNumber, range: Range<u64>) -> Result<(), Errno> {
         to: range.end,
     };
     // SAFETY: no memory is passed.
-    let make = || retried(|| unsafe { syscall(__NR_fallocate, args) });
-    watched(call, make).map(drop)
+    let make = || unsafe { syscall(__NR_fallocate, args) };
+    retried(|| watched(call, make)).map(drop)
 }
 
 /// The next range at or behind `offset` that is not a hole; `None` when only a hole follows. A file system that

@@ -34,7 +34,7 @@ pub use process::{exit, fill_random, print, process_id};
 pub use transfer::{Durability, drop_cache, read_at, sync_data, write_at, write_zeros};
 pub use watch::Call;
 #[cfg(feature = "watch")]
-pub use watch::{Watcher, watch};
+pub use watch::{Verdict, Watcher, watch};
 
 /// Attempts until none is interrupted.
 fn retried<T>(mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {

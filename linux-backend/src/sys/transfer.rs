@@ -11,7 +11,7 @@ use super::arch::syscall;
 use super::errno::Errno;
 use super::fd::FdNumber;
 use super::retried;
-use super::watch::{Call, watched};
+use super::watch::{Call, transferred, watched};
 
 /// What a write promises on return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,32 +74,35 @@ pub fn write_at(fd: FdNumber, data: &[u8], offset: u64, block: u32, durability: 
 
 /// <https://man7.org/linux/man-pages/man2/pwrite.2.html>
 fn write_once(fd: FdNumber, data: &[u8], offset: u64) -> Result<usize, Errno> {
-    let args = [fd.argument(), data.as_ptr() as usize, data.len(), offset as usize, 0, 0];
-    // SAFETY: the kernel reads at most `data.len()` bytes of `data`, which is borrowed for the call.
-    let make = || retried(|| unsafe { syscall(__NR_pwrite64, args) });
-    watched(written(fd, offset, data, false), make)
+    let make = |most: usize| {
+        let len = most.min(data.len());
+        let args = [fd.argument(), data.as_ptr() as usize, len, offset as usize, 0, 0];
+        // SAFETY: the kernel reads at most `len` bytes of `data`, which has so many and is borrowed for the call.
+        unsafe { syscall(__NR_pwrite64, args) }
+    };
+    retried(|| transferred(written(fd, offset, data, false), data.len(), make))
 }
 
 /// <https://man7.org/linux/man-pages/man2/pwritev2.2.html>
 ///
 /// Not made again after an interruption: that may have hit the sync behind the write.
 fn write_durable_once(fd: FdNumber, data: &[u8], offset: u64) -> Result<usize, Errno> {
-    let vector = iovec {
-        iov_base: data.as_ptr().cast_mut().cast(),
-        iov_len: data.len() as _,
-    };
-    // All targets have 64 bits: the offset is one argument, and the next one is not looked at.
-    let args = [
-        fd.argument(),
-        &raw const vector as usize,
-        1,
-        offset as usize,
-        0,
-        RWF_DSYNC as usize,
-    ];
-    // SAFETY: the kernel reads one vector, and at most `data.len()` bytes of `data`; both are borrowed for the call.
-    watched(written(fd, offset, data, true), || unsafe {
-        syscall(__NR_pwritev2, args)
+    transferred(written(fd, offset, data, true), data.len(), |most| {
+        let vector = iovec {
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: most.min(data.len()) as _,
+        };
+        // All targets have 64 bits: the offset is one argument, and the next one is not looked at.
+        let args = [
+            fd.argument(),
+            &raw const vector as usize,
+            1,
+            offset as usize,
+            0,
+            RWF_DSYNC as usize,
+        ];
+        // SAFETY: the kernel reads one vector, and at most `data.len()` bytes of `data`; both are borrowed for the call.
+        unsafe { syscall(__NR_pwritev2, args) }
     })
 }
 
@@ -144,21 +147,23 @@ const ZERO_PARTS: usize = 16;
 
 /// <https://man7.org/linux/man-pages/man2/pwritev.2.html>
 fn write_zeros_once(fd: FdNumber, len: usize, offset: u64) -> Result<usize, Errno> {
-    let mut left = len;
-    let parts: [iovec; ZERO_PARTS] = core::array::from_fn(|_| {
-        let part = left.min(ZEROS_LEN);
-        left -= part;
-        iovec {
-            iov_base: ZEROS.0.as_ptr().cast_mut().cast(),
-            iov_len: part as _,
-        }
-    });
-    let used = len.div_ceil(ZEROS_LEN).min(ZERO_PARTS);
-    let args = [fd.argument(), parts.as_ptr() as usize, used, offset as usize, 0, 0];
+    let make = |len: usize| {
+        let mut left = len;
+        let parts: [iovec; ZERO_PARTS] = core::array::from_fn(|_| {
+            let part = left.min(ZEROS_LEN);
+            left -= part;
+            iovec {
+                iov_base: ZEROS.0.as_ptr().cast_mut().cast(),
+                iov_len: part as _,
+            }
+        });
+        let used = len.div_ceil(ZEROS_LEN).min(ZERO_PARTS);
+        let args = [fd.argument(), parts.as_ptr() as usize, used, offset as usize, 0, 0];
+        // SAFETY: the kernel reads `used` vectors, which are there, and of each at most `ZEROS_LEN` bytes of a static.
+        unsafe { syscall(__NR_pwritev, args) }
+    };
     let file = fd.raw();
-    // SAFETY: the kernel reads `used` vectors, which are there, and of each at most `ZEROS_LEN` bytes of a static.
-    let make = || retried(|| unsafe { syscall(__NR_pwritev, args) });
-    watched(Call::WriteZeros { file, offset, len }, make)
+    retried(|| transferred(Call::WriteZeros { file, offset, len }, len, make))
 }
 
 /// Makes what was written durable, with the length and the blocks that reading it back needs.

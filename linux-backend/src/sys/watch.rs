@@ -44,14 +44,27 @@ pub enum Call<'a> {
     Rename { dir: i32, from: &'a CStr, to: &'a CStr },
 }
 
-/// What is called around each call of this process, on the thread that makes it. It makes no call of this crate itself.
+/// What a watcher lets happen.
+#[cfg(feature = "watch")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call is made.
+    Proceed,
+    /// A transfer is of at most so many bytes; other calls are made.
+    Short(usize),
+    /// The call is made, and this is told of it.
+    Fail(Errno),
+}
+
+/// What is called around each attempt of a call of this process, on the thread that makes it. It makes no call of this
+/// crate itself.
 #[cfg(feature = "watch")]
 #[derive(Clone, Copy, Debug)]
 pub struct Watcher {
     /// An error is the outcome, and the call is not made.
-    pub before: fn(&Call<'_>) -> Result<(), Errno>,
-    /// What the call gave.
-    pub after: fn(&Call<'_>, usize),
+    pub before: fn(&Call<'_>) -> Result<Verdict, Errno>,
+    /// What the call gave, or why it failed.
+    pub after: fn(&Call<'_>, Result<usize, Errno>),
 }
 
 #[cfg(feature = "watch")]
@@ -63,20 +76,37 @@ pub fn watch(watcher: Watcher) {
     *WATCHER.lock() = Some(watcher);
 }
 
+/// Makes a transfer of so many bytes, or of fewer where the watcher says so.
 #[cfg(feature = "watch")]
-pub(super) fn watched(call: Call<'_>, make: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
+pub(super) fn transferred(
+    call: Call<'_>,
+    len: usize,
+    make: impl FnOnce(usize) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
     let watcher = *WATCHER.lock();
     let Some(Watcher { before, after }) = watcher else {
-        return make();
+        return make(len);
     };
-    before(&call)?;
-    let given = make()?;
+    let given = before(&call).and_then(|verdict| match verdict {
+        Verdict::Proceed => make(len),
+        Verdict::Short(most) => make(len.min(most)),
+        Verdict::Fail(errno) => make(len).and(Err(errno)),
+    });
     after(&call, given);
-    Ok(given)
+    given
 }
 
 #[cfg(not(feature = "watch"))]
 #[inline(always)]
-pub(super) fn watched(_: Call<'_>, make: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
-    make()
+pub(super) fn transferred(
+    _: Call<'_>,
+    len: usize,
+    make: impl FnOnce(usize) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    make(len)
+}
+
+/// Makes a call that transfers nothing.
+pub(super) fn watched(call: Call<'_>, make: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    transferred(call, 0, |_| make())
 }

@@ -174,6 +174,20 @@ impl<S: Storage<Error: Planned>> Driven for Log<'static, S> {
     }
 }
 
+/// Changes that are appended at once.
+#[must_use]
+pub fn batch(changes: &[Change]) -> Batch<'static> {
+    let mut batch = Batch::new();
+    for &change in changes {
+        match change {
+            Change::Put(table, value) => batch.push(table, &value.bytes()),
+            Change::DeleteUpTo(table, to) => batch.delete_up_to(table, to),
+            Change::TruncateFrom(table, from) => batch.truncate_from(table, from),
+        }
+    }
+    batch
+}
+
 /// Options with the entropy of the `nth` open.
 #[must_use]
 pub fn options(nth: u64) -> Options {
@@ -241,17 +255,7 @@ impl<L: Driven> Subject for Subjected<L> {
             [Change::Put(table, value)] => log.append(table, &value.bytes()),
             [Change::DeleteUpTo(table, to)] => log.delete_up_to(table, to),
             [Change::TruncateFrom(table, from)] => log.truncate_from(table, from),
-            _ => {
-                let mut batch = Batch::new();
-                for &change in changes {
-                    match change {
-                        Change::Put(table, value) => batch.push(table, &value.bytes()),
-                        Change::DeleteUpTo(table, to) => batch.delete_up_to(table, to),
-                        Change::TruncateFrom(table, from) => batch.truncate_from(table, from),
-                    }
-                }
-                log.append_batch(&batch)
-            }
+            _ => log.append_batch(&batch(changes)),
         };
         let appended = self.told(appended)?;
         self.marks.push(appended.mark);

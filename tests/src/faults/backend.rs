@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tempfile::TempDir;
-use walstone::seam::{Call, FileId, Observer, Verdict};
-use walstone::{Batch, Durability, Error, Options, Region, Wal};
+use walstone::seam::{Call, Observer, Verdict};
+use walstone::{Durability, Error, Region, Wal};
 use walstone_core::segment::layout::Layout;
 use walstone_core::{Geometry, Report};
 
 use super::{Act, Ground, PRELUDES, Tally};
 use crate::crash::machine::{Denied, Subject};
-use crate::crash::model::{Change, Record, Seen, Value};
+use crate::crash::model::{Change, Seen};
+use crate::files::front;
+use crate::files::life::{SMALL, Setup};
+#[cfg(target_os = "linux")]
+use crate::files::raw::{self, RawErrno, RawVerdict};
+#[cfg(target_os = "linux")]
+use crate::files::step::Step;
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +33,10 @@ pub enum Way {
     Errno(i32),
     /// It transfers so many bytes and no more; the next one goes on.
     Short(usize),
+    /// With an error of the device, behind a write that was to be durable when it returns: only reads show it.
+    Late,
 }
 
-const SEGMENT_LEN: u32 = 2048;
 const REGION: u64 = 7;
 
 /// EIO, ENOSPC, EINTR, EMFILE, and transfers of one byte, of a few, and of none.
@@ -42,19 +50,50 @@ const WAYS: [Way; 7] = [
     Way::Short(0),
 ];
 
-/// Every call of every word of `len`, in each way that it can fail.
+/// Every call of every word of `len`, in each way that it can fail, where segments are mapped.
 ///
 /// # Panics
 /// Where the system gives no directory.
 #[must_use]
 pub fn sweep(len: u32) -> Tally {
+    of_setup(SMALL, len)
+}
+
+/// The same where raw system calls write them: through the page cache, durable by themselves, and several on their way.
+///
+/// # Panics
+/// As [`sweep`].
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn sweep_raw(len: u32) -> Tally {
+    use crate::files::life::{BUFFERED, DURABLE_WRITES, FLIGHTS};
+    let mut tally = Tally::default();
+    for setup in [BUFFERED, DURABLE_WRITES, FLIGHTS] {
+        tally.add(of_setup(setup, len));
+    }
+    tally
+}
+
+fn of_setup(setup: Setup, len: u32) -> Tally {
     let mut tally = Tally::default();
     for prelude in PRELUDES {
         for word in Act::words(len) {
-            for way in WAYS {
-                tally.every_call(&[prelude, &word], &format!("{way:?}"), |nth| Files::new(nth, way));
-            }
+            tally.add(of_word(setup, &[prelude, &word]));
         }
+    }
+    tally
+}
+
+/// Every call of one word.
+///
+/// # Panics
+/// As [`sweep`].
+#[must_use]
+pub fn of_word(setup: Setup, word: &[&[Act]]) -> Tally {
+    let mut tally = Tally::default();
+    for way in WAYS.into_iter().chain([Way::Late]) {
+        let what = format!("{way:?}, {}", setup.name);
+        tally.every_call(word, &what, |nth| Files::new(setup, nth, way));
     }
     tally
 }
@@ -62,26 +101,36 @@ pub fn sweep(len: u32) -> Tally {
 /// A root, one call on which fails.
 #[derive(Debug)]
 pub struct Files {
+    setup: Setup,
     dir: TempDir,
     breaker: Arc<Breaker>,
     opens: u64,
 }
 
 impl Files {
-    fn new(nth: u64, way: Way) -> Self {
+    fn new(setup: Setup, nth: u64, way: Way) -> Self {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() {
             TempDir::with_prefix_in("walstone-", memory)
         } else {
             TempDir::with_prefix("walstone-")
         };
+        let dir = dir.expect("a directory to work in");
+        let breaker = Arc::new(Breaker {
+            base: dir.path().to_owned(),
+            way,
+            calls_left: AtomicU64::new(nth),
+            disk: Mutex::default(),
+        });
+        #[cfg(target_os = "linux")]
+        {
+            let told: Arc<dyn raw::Told> = breaker.clone();
+            raw::register(Arc::downgrade(&told));
+        }
         Self {
-            dir: dir.expect("a directory to work in"),
-            breaker: Arc::new(Breaker {
-                way,
-                calls_left: AtomicU64::new(nth),
-                disk: Mutex::default(),
-            }),
+            setup,
+            dir,
+            breaker,
             opens: 0,
         }
     }
@@ -94,6 +143,7 @@ impl Files {
 /// Fails one call, and knows what of each file is durable.
 #[derive(Debug)]
 struct Breaker {
+    base: PathBuf,
     way: Way,
     /// 0: it came.
     calls_left: AtomicU64,
@@ -103,7 +153,7 @@ struct Breaker {
 /// What the system would keep without power. Names are taken for durable: they have a simulator of their own.
 #[derive(Debug, Default)]
 struct Disk {
-    names: BTreeMap<FileId, PathBuf>,
+    names: BTreeMap<u64, PathBuf>,
     durable: BTreeMap<PathBuf, Vec<u8>>,
     /// Bytes that a failed sync dropped and that reads show still; no later sync writes them.
     lost: BTreeMap<PathBuf, BTreeSet<usize>>,
@@ -116,31 +166,36 @@ impl Disk {
         fs::read(path).unwrap_or_default()
     }
 
-    fn synced(&mut self, path: &Path) {
-        let mut now = Self::read(path);
-        let old = self.durable.get(path).map_or(&[][..], Vec::as_slice);
-        for &at in self.lost.get(path).into_iter().flatten() {
-            if let Some(byte) = now.get_mut(at) {
-                *byte = old.get(at).copied().unwrap_or(0);
+    /// A file was synced, or a part of it, or that failed.
+    fn synced(&mut self, file: u64, range: Range<usize>, is_done: bool) {
+        let Some(path) = self.names.get(&file) else { return };
+        let now = Self::read(path);
+        let durable = self.durable.entry(path.clone()).or_default();
+        let lost = self.lost.entry(path.clone()).or_default();
+        durable.resize(now.len().max(durable.len()), 0);
+        for at in range.start..range.end.min(now.len()) {
+            if durable[at] == now[at] || lost.contains(&at) {
+                continue;
+            }
+            if is_done {
+                durable[at] = now[at];
+            } else {
+                lost.insert(at);
             }
         }
-        self.durable.insert(path.to_owned(), now);
-    }
-
-    fn sync_failed(&mut self, path: &Path) {
-        let now = Self::read(path);
-        let old = self.durable.get(path).map_or(&[][..], Vec::as_slice);
-        let differs = |at: &usize| old.get(*at).copied().unwrap_or(0) != now[*at];
-        let lost = self.lost.entry(path.to_owned()).or_default();
-        lost.extend((0..now.len()).filter(differs));
     }
 
     /// What is written anew is no longer lost.
-    fn written(&mut self, file: FileId, offset: u64, len: usize) {
+    fn written(&mut self, file: u64, offset: u64, len: usize) {
         if let Some(lost) = self.names.get(&file).and_then(|path| self.lost.get_mut(path)) {
             let range = offset as usize..offset as usize + len;
             lost.retain(|at| !range.contains(at));
         }
+    }
+
+    fn unlinked(&mut self, path: &Path) {
+        self.durable.remove(path);
+        self.lost.remove(path);
     }
 
     fn renamed(&mut self, from: &Path, to: &Path) {
@@ -204,23 +259,55 @@ impl Observer for Breaker {
         disk.under_way -= 1;
         match (*call, outcome) {
             (Call::Create { path, file } | Call::Open { path, file, .. }, Ok(())) => {
-                disk.names.insert(file, path.to_owned());
+                disk.names.insert(file.0, path.to_owned());
             }
-            (Call::Write { file, offset, data }, _) => disk.written(file, offset, data.len()),
-            (Call::Store { file, offset, data }, _) => disk.written(file, u64::from(offset), data.len()),
-            (Call::SyncFile { file }, outcome) => {
-                if let Some(path) = disk.names.get(&file).cloned() {
-                    match outcome {
-                        Ok(()) => disk.synced(&path),
-                        Err(_) => disk.sync_failed(&path),
-                    }
-                }
-            }
+            (Call::Write { file, offset, data }, _) => disk.written(file.0, offset, data.len()),
+            (Call::Store { file, offset, data }, _) => disk.written(file.0, u64::from(offset), data.len()),
+            (Call::SyncFile { file }, outcome) => disk.synced(file.0, 0..usize::MAX, outcome.is_ok()),
             (Call::Rename { from, to }, Ok(())) => disk.renamed(from, to),
-            (Call::Unlink { path }, Ok(())) => {
-                disk.durable.remove(path);
-                disk.lost.remove(path);
-            }
+            (Call::Unlink { path }, Ok(())) => disk.unlinked(path),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl raw::Told for Breaker {
+    fn base(&self) -> &Path {
+        &self.base
+    }
+
+    fn before(&self, step: &Step) -> Result<RawVerdict, RawErrno> {
+        self.disk().under_way += 1;
+        let transfer = matches!(step, Step::Write { .. } | Step::Landed { .. });
+        match self.way {
+            Way::Short(len) if transfer && self.is_next() => Ok(RawVerdict::Short(len)),
+            Way::Late if transfer && self.is_next() => Ok(RawVerdict::Fail(RawErrno::EIO)),
+            Way::Errno(number) if self.is_next() => Err(match number {
+                4 => RawErrno::EINTR,
+                24 => RawErrno::EMFILE,
+                28 => RawErrno::ENOSPC,
+                _ => RawErrno::EIO,
+            }),
+            _ => Ok(RawVerdict::Proceed),
+        }
+    }
+
+    fn after(&self, step: Step, outcome: Result<(), RawErrno>) {
+        let mut disk = self.disk();
+        let is_done = outcome.is_ok();
+        // It comes with the write that it is a part of.
+        if !matches!(step, Step::SyncRange { .. }) {
+            disk.under_way -= 1;
+        }
+        match step {
+            Step::Open { path, file, .. } if is_done => drop(disk.names.insert(file, self.base.join(path))),
+            Step::Write { file, offset, data } => disk.written(file, offset, data.len()),
+            Step::Landed { file, from, to } => disk.written(file, from, (to - from) as usize),
+            Step::SyncFile { file, .. } => disk.synced(file, 0..usize::MAX, is_done),
+            Step::SyncRange { file, from, to, .. } => disk.synced(file, from as usize..to as usize, is_done),
+            Step::Rename { from, to } if is_done => disk.renamed(&self.base.join(from), &self.base.join(to)),
+            Step::Unlink(path) if is_done => disk.unlinked(&self.base.join(path)),
             _ => {}
         }
     }
@@ -231,8 +318,9 @@ impl Ground for Files {
 
     fn open(&mut self) -> Result<Backend, Denied> {
         self.opens += 1;
-        let options = Options::builder()
-            .segment_len(SEGMENT_LEN)
+        let options = self
+            .setup
+            .options()
             .max_open_segments(2)
             .seed(self.opens.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .observer(self.breaker.clone())
@@ -261,7 +349,7 @@ impl Ground for Files {
     }
 
     fn after_power_loss(&self) -> Self {
-        let dark = Self::new(0, Way::Short(0));
+        let dark = Self::new(self.setup, 0, Way::Short(0));
         let disk = self.breaker.disk_at_rest();
         copy(&self.root(), &dark.root(), &|path, file| {
             let durable = disk.durable.get(path).map_or(&[][..], Vec::as_slice);
@@ -293,8 +381,12 @@ impl Ground for Files {
     }
 
     fn large_len(&self) -> u32 {
-        let geometry = Geometry::new(SEGMENT_LEN).expect("this geometry works");
+        let geometry = Geometry::new(self.setup.segment_len).expect("this geometry works");
         Layout::new(geometry).max_payload_len() / 2
+    }
+
+    fn gathers(&self) -> bool {
+        self.setup != SMALL
     }
 }
 
@@ -332,23 +424,7 @@ impl Backend {
     }
 
     fn append_with(&mut self, changes: &[Change], durability: Durability) -> Result<u64, Denied> {
-        let region = &self.region;
-        let outcome = match *changes {
-            [Change::Put(table, value)] => region.append_with(table, &value.bytes(), durability).map(drop),
-            [Change::DeleteUpTo(table, to)] => region.delete_up_to_with(table, to, durability),
-            [Change::TruncateFrom(table, from)] => region.truncate_from_with(table, from, durability),
-            _ => {
-                let mut batch = Batch::new();
-                for &change in changes {
-                    match change {
-                        Change::Put(table, value) => batch.push(table, &value.bytes()),
-                        Change::DeleteUpTo(table, to) => batch.delete_up_to(table, to),
-                        Change::TruncateFrom(table, from) => batch.truncate_from(table, from),
-                    }
-                }
-                region.append_batch_with(&batch, durability).map(drop)
-            }
-        };
+        let outcome = front::append(&self.region, changes, durability);
         self.told(outcome)?;
         self.appended += 1;
         if durability == Durability::Durable {
@@ -401,33 +477,16 @@ impl Subject for Backend {
         let read = |error: Error| error.to_string();
         seen.last = self.region.last_sequence();
         let view = self.region.view().map_err(read)?;
-        for record in view.scan() {
-            let record = record.map_err(read)?;
-            seen.records.push(Record {
-                sequence: record.sequence,
-                table: record.table,
-                value: Value::parse(record.value),
-            });
-        }
-        Ok(())
+        front::scan(&view, &mut seen.records).map_err(read)
     }
 
     fn compare(&mut self, seen: &Seen) -> Result<(), String> {
         let read = |error: Error| error.to_string();
         let view = self.region.view().map_err(read)?;
-        for table in [1, 2] {
-            let mut expected = seen.records.iter().filter(|record| record.table == table);
-            for record in view.read(table, ..) {
-                let sequence = record.map_err(read)?.sequence;
-                if expected.next().map(|record| record.sequence) != Some(sequence) {
-                    return Err(format!("reading table {table} shows other records than reading all"));
-                }
-            }
-            if expected.next().is_some() {
-                return Err(format!("reading table {table} shows fewer records than reading all"));
-            }
+        match front::table_that_differs(&view, &seen.records).map_err(read)? {
+            None => Ok(()),
+            Some(table) => Err(format!("reading table {table} shows other records than reading all")),
         }
-        Ok(())
     }
 
     fn durable_count(&self) -> usize {

@@ -89,6 +89,11 @@ pub trait Ground {
 
     /// Bytes of half a segment.
     fn large_len(&self) -> u32;
+
+    /// Whether bytes are gathered before they are written: those of an append that failed may then be nowhere.
+    fn gathers(&self) -> bool {
+        false
+    }
 }
 
 /// What came of faults.
@@ -219,7 +224,9 @@ impl<G: Ground> Run<G> {
             let durable = self.log().durable_count();
             self.line.settle(durable);
         }
-        if self.log.is_some() {
+        if poisoned && self.log.is_some() {
+            self.goes_on_reading()?;
+        } else if self.log.is_some() {
             self.shows_all()?;
         }
         if !self.ground.has_failed() {
@@ -376,6 +383,25 @@ impl<G: Ground> Run<G> {
             None => Ok(()),
             Some(taken) => Err(format!("poisoned, and yet: {taken:?}")),
         }
+    }
+
+    /// All that was acknowledged is shown. Where bytes are gathered there may be nothing of the append that failed, or an
+    /// error in its place; what it was to delete may be gone.
+    fn goes_on_reading(&mut self) -> Result<(), String> {
+        if !self.ground.gathers() {
+            return self.shows_all().map(drop);
+        }
+        let (mut seen, left) = (Seen::default(), self.line.left(false));
+        let outcome = self.log().observe(&mut seen);
+        let newest = self.line.newest();
+        let shown = |state: &Rc<State>| {
+            let kept = state.live.iter().filter(|record| newest.live.contains(record));
+            state.live == seen.records || kept.eq(&seen.records)
+        };
+        if left.possible().iter().any(shown) {
+            return Ok(());
+        }
+        Err(format!("{:?} shown, {outcome:?}", seen.records))
     }
 
     fn shows_nothing_wrong(&mut self) -> Result<(), String> {

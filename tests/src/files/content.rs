@@ -1,6 +1,7 @@
 //! The bytes of one file: what is durable, what a process sees, and what may reach the device before the next sync.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Bytes of a sector, which a device writes as one, or tears.
 pub const SECTOR_LEN: usize = 512;
@@ -47,7 +48,12 @@ pub struct File {
     sectors: BTreeMap<u32, Vec<Version>>,
     pages: BTreeMap<u32, usize>,
     lens: Vec<(usize, u64)>,
+    /// Where bytes are on their way.
+    flights: Vec<Range<usize>>,
 }
+
+/// When it will be done that is on its way: no sync covers it yet.
+const FLYING: usize = usize::MAX;
 
 impl Content {
     /// Bytes of a page that is no hole, as far as the file reaches.
@@ -105,10 +111,58 @@ impl File {
         &self.now
     }
 
+    /// Bytes are on their way: they may have arrived from now on, each sector for itself.
+    ///
+    /// # Panics
+    /// As [`File::write`].
+    pub fn submit(&mut self, offset: u64, data: &[u8]) {
+        self.write(FLYING, offset, data);
+        let start = usize::try_from(offset).expect("files here are small");
+        self.flights.push(start..start + data.len());
+    }
+
+    /// Bytes that were on their way have arrived.
+    pub fn landed(&mut self, at: usize, from: usize, to: usize) {
+        self.flights.retain(|flight| *flight != (from..to));
+        let flew = |then: &usize| *then == FLYING;
+        for (_, versions) in self.sectors.iter_mut().filter(|(sector, _)| {
+            let start = **sector as usize * SECTOR_LEN;
+            start < to && from < start + SECTOR_LEN
+        }) {
+            versions
+                .iter_mut()
+                .filter(|version| flew(&version.at))
+                .for_each(|version| version.at = at);
+        }
+        for (_, then) in self.pages.iter_mut().filter(|(page, _)| {
+            let start = **page as usize * PAGE_LEN;
+            start < to && from < start + PAGE_LEN
+        }) {
+            *then = (*then).min(at);
+        }
+        // Which of them made the file longer is not told apart.
+        if self.flights.is_empty() {
+            self.lens
+                .iter_mut()
+                .filter(|(then, _)| flew(then))
+                .for_each(|(then, _)| *then = at);
+        }
+    }
+
+    /// The same, and no sync will ever cover them.
+    pub fn lost(&mut self, from: usize, to: usize) {
+        self.flights.retain(|flight| *flight != (from..to));
+    }
+
     /// Bytes are written.
+    ///
+    /// # Panics
+    /// Where bytes are on their way: which of them arrive last nobody knows.
     pub fn write(&mut self, at: usize, offset: u64, data: &[u8]) {
         let start = usize::try_from(offset).expect("files here are small");
         let end = start + data.len();
+        let meets = |flight: &Range<usize>| start < flight.end && flight.start < end;
+        assert!(!self.flights.iter().any(meets), "what is on its way is written again");
         self.allocate(at, start, end);
         let touched = (start / SECTOR_LEN) as u32..end.div_ceil(SECTOR_LEN) as u32;
         let before: Vec<_> = touched.clone().map(|sector| self.now.sector(sector)).collect();
@@ -187,6 +241,8 @@ impl File {
         self.sectors.values_mut().flatten().for_each(|version| version.at = 0);
         self.pages.values_mut().for_each(|at| *at = 0);
         self.lens.iter_mut().for_each(|(at, _)| *at = 0);
+        // The system waits for what a process sent before it gives up its files.
+        self.flights.clear();
     }
 
     /// When the oldest and the newest of what is not durable were done.

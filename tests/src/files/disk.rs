@@ -253,6 +253,8 @@ impl Disk {
                 self.openings.insert(*file, node);
             }
             Step::Write { file, offset, data } => self.file_mut(*file).write(at, *offset, data),
+            Step::Submit { file, offset, data } => self.file_mut(*file).submit(*offset, data),
+            Step::Landed { file, from, to } => self.file_mut(*file).landed(at, *from as usize, *to as usize),
             Step::SetLen { file, len } => self.file_mut(*file).set_len(at, *len),
             Step::Allocate { file, from, to } => self.file_mut(*file).allocate(at, *from as usize, *to as usize),
             Step::Rename { from, to } => self.rename(at, from, to),
@@ -323,6 +325,14 @@ impl Disk {
         if let Some(Node::File(sibling)) = sibling.map(|sibling| &mut self.nodes[sibling]) {
             sibling.sync(begun);
         }
+    }
+
+    /// Bytes that were on their way are said to have arrived, and no sync ever finds them.
+    pub fn lose(&mut self, step: &Step) {
+        if let Step::Landed { file, from, to } = step {
+            self.file_mut(*file).lost(*from as usize, *to as usize);
+        }
+        self.skip();
     }
 
     /// A sync that is said to be done and was not: time goes on.

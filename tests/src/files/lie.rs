@@ -29,10 +29,12 @@ pub enum Lie {
     WrongSegment,
     /// Of a segment that an earlier process wrote to and did not sync.
     Settled,
+    /// None: syncs do not cover what was ever on its way.
+    Flight,
 }
 
 impl Lie {
-    /// All of them.
+    /// All that may be told of any segments; the last one is for writes that nobody waits for.
     pub const ALL: [Self; 11] = [
         Self::RootMade,
         Self::SegmentMade,
@@ -53,8 +55,10 @@ impl Lie {
             disk.apply(step);
             return;
         }
-        if self == Self::WrongSegment {
-            disk.sync_sibling(step);
+        match self {
+            Self::Flight => return disk.lose(step),
+            Self::WrongSegment => disk.sync_sibling(step),
+            _ => {}
         }
         disk.skip();
     }
@@ -89,6 +93,7 @@ impl Lie {
                     _ => false,
                 }
             }
+            Step::Landed { .. } => self == Self::Flight,
             _ => false,
         }
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 use walstone::WritePath;
-use walstone::{Appended, Batch, Durability, Error, Options, OptionsBuilder, Region, View, Wal};
+use walstone::{Appended, Durability, Error, Options, OptionsBuilder, Region, View, Wal};
 use walstone_core::Geometry;
 use walstone_core::segment::layout::Layout;
 
 use super::expect::{Broken, Due, Expect, Phase, Promise, States};
+use super::front;
 use super::observe::{observe, open, read};
 use super::recorder::Recorder;
 use super::step::Step;
@@ -101,6 +102,9 @@ pub struct Setup {
     /// How segments are written.
     #[cfg(target_os = "linux")]
     pub path: WritePath,
+    /// Bytes of each buffer that is written from, where the usual ones are longer than short histories.
+    #[cfg(target_os = "linux")]
+    pub buffer_len: Option<usize>,
     /// The log's own thread works beside the operations: histories are then not the same twice.
     pub background: bool,
 }
@@ -111,6 +115,8 @@ pub const SMALL: Setup = Setup {
     segment_len: 2048,
     #[cfg(target_os = "linux")]
     path: WritePath::Mapped,
+    #[cfg(target_os = "linux")]
+    buffer_len: None,
     background: false,
 };
 
@@ -120,6 +126,8 @@ pub const PAGES: Setup = Setup {
     segment_len: 3 * 4096,
     #[cfg(target_os = "linux")]
     path: WritePath::Mapped,
+    #[cfg(target_os = "linux")]
+    buffer_len: None,
     background: false,
 };
 
@@ -147,6 +155,16 @@ pub const DIRECT: Setup = Setup {
     ..PAGES
 };
 
+/// Past the page cache from buffers of a page, so that several writes of one large record are on their way together.
+#[cfg(target_os = "linux")]
+pub const FLIGHTS: Setup = Setup {
+    name: "in flight",
+    segment_len: 8 * 4096,
+    path: WritePath::Direct,
+    buffer_len: Some(4096),
+    ..PAGES
+};
+
 impl Setup {
     /// With the log's own thread at work.
     #[must_use]
@@ -163,6 +181,10 @@ impl Setup {
         let options = Options::builder().segment_len(self.segment_len);
         #[cfg(target_os = "linux")]
         let options = options.write_path(self.path);
+        #[cfg(target_os = "linux")]
+        if let Some(len) = self.buffer_len {
+            return options.buffer_len(len);
+        }
         options
     }
 
@@ -368,22 +390,7 @@ impl Life {
         let before = self.line(region).newest().last;
         self.line(region).issue(changes);
         self.begin();
-        let appended = match *changes {
-            [Change::Put(table, value)] => handle.append_with(table, &value.bytes(), durability).map(Some),
-            [Change::DeleteUpTo(table, to)] => handle.delete_up_to_with(table, to, durability).map(|()| None),
-            _ => {
-                let mut batch = Batch::new();
-                for &change in changes {
-                    match change {
-                        Change::Put(table, value) => batch.push(table, &value.bytes()),
-                        Change::DeleteUpTo(table, to) => batch.delete_up_to(table, to),
-                        Change::TruncateFrom(table, from) => batch.truncate_from(table, from),
-                    }
-                }
-                handle.append_batch_with(&batch, durability).map(Some)
-            }
-        };
-        let appended: Option<Appended> = appended.map_err(refused)?;
+        let appended: Option<Appended> = front::append(&handle, changes, durability).map_err(refused)?;
         self.line(region).answer();
         if durability == Durability::Durable {
             self.settled(region);

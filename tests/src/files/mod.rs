@@ -30,7 +30,10 @@
 //!    durable earlier.
 //! 8. A write with `RWF_DSYNC` is durable when it returns, and says nothing of any other byte (`pwritev2(2)`). A crash may
 //!    fall between the write and its becoming durable.
-//! 9. The death of the process alone loses nothing that was done, and makes nothing durable: a later loss of power may
+//! 9. A write that nobody waits for (`io_submit(2)`) may arrive from then on, each of its sectors for itself and whatever
+//!    became of others on their way; a sync covers it only where it began after somebody was told that the write ended. No
+//!    block is written again before that. The system ends what is on its way before the files of a dead process are closed.
+//! 10. The death of the process alone loses nothing that was done, and makes nothing durable: a later loss of power may
 //!    still take it. So whoever opens what an earlier process left must sync it before building on it.
 //!
 //! [ALICE]: https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai
@@ -49,11 +52,12 @@ pub mod content;
 pub mod disk;
 pub mod expect;
 pub mod explore;
+pub mod front;
 pub mod lie;
 pub mod life;
 pub mod observe;
 #[cfg(target_os = "linux")]
-mod raw;
+pub(crate) mod raw;
 pub mod real;
 pub mod recorder;
 pub mod step;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use walstone::{Error, View, Wal};
 
 use super::expect::Broken;
+use super::front;
 use super::life::Setup;
 use super::recorder::Recorder;
 use super::step::Step;
-use crate::crash::model::{Record, Seen, Value};
+use crate::crash::model::{Record, Seen};
 
 /// Opens the root for writing or reading; the `nth` open has its own entropy.
 ///
@@ -85,23 +86,11 @@ pub(super) fn observe(wal: &Wal) -> Result<BTreeMap<u64, Seen>, Broken> {
 /// # Errors
 /// [`Broken::Read`].
 pub(super) fn read(region: u64, view: &View) -> Result<Vec<Record>, Broken> {
-    let record = |record: walstone::Result<walstone::Record<'_>>| match record {
-        Ok(record) => Ok(Record {
-            sequence: record.sequence,
-            table: record.table,
-            value: Value::parse(record.value),
-        }),
-        Err(error) => Err(Broken::Read(region, error.to_string())),
-    };
-    let records: Vec<_> = view.scan().map(record).collect::<Result<_, _>>()?;
-    for table in [1, 2] {
-        let of_table: Vec<_> = view.read(table, ..).map(record).collect::<Result<_, _>>()?;
-        if !of_table
-            .iter()
-            .eq(records.iter().filter(|record| record.table == table))
-        {
-            return Err(Broken::Read(region, format!("table {table} differs")));
-        }
+    let failed = |error: Error| Broken::Read(region, error.to_string());
+    let mut records = Vec::new();
+    front::scan(view, &mut records).map_err(failed)?;
+    match front::table_that_differs(view, &records).map_err(failed)? {
+        None => Ok(records),
+        Some(table) => Err(Broken::Read(region, format!("table {table} differs"))),
     }
-    Ok(records)
 }

@@ -1,7 +1,8 @@
-//! Raw system calls of this process, each told to the recorder below whose directory it is.
+//! Raw system calls of this process, each told to whoever has the directory that it is below.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, OsStr};
+use std::fmt::Debug;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,20 +10,39 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use walstone_linux::sys::{Call, Errno, Watcher, watch};
 
-use super::recorder::Recorder;
 use super::step::{Opening, Step};
 
-/// Who records, and what is open below whom. A descriptor means what it was given for last.
+pub(crate) use walstone_linux::sys::{Errno as RawErrno, Verdict as RawVerdict};
+
+/// Is told of the steps that raw calls below a directory are.
+pub(crate) trait Told: Debug + Send + Sync {
+    /// The directory. Paths of steps are relative to it.
+    fn base(&self) -> &Path;
+
+    /// A step is about to be done.
+    ///
+    /// # Errors
+    /// What is to be said in its place.
+    fn before(&self, step: &Step) -> Result<RawVerdict, RawErrno>;
+
+    /// It was done, or not. Behind a write that is durable when it returns comes the sync that it is, too. Where a sync began
+    /// is not known here.
+    fn after(&self, step: Step, outcome: Result<(), RawErrno>);
+}
+
+/// Who is told, and what is open below whom. A descriptor means what it was given for last.
 #[derive(Debug, Default)]
 struct Watched {
-    recorders: Vec<Weak<Recorder>>,
+    told: Vec<Weak<dyn Told>>,
     opened: HashMap<i32, Opened>,
+    /// Where writes on their way begin.
+    flights: HashSet<(i32, u64)>,
     count: Opening,
 }
 
 #[derive(Clone, Debug)]
 struct Opened {
-    recorder: Weak<Recorder>,
+    told: Weak<dyn Told>,
     file: Opening,
 }
 
@@ -34,11 +54,11 @@ static WATCHED: LazyLock<Mutex<Watched>> = LazyLock::new(|| {
 /// Openings by raw calls are told from those of the seam.
 const FIRST: Opening = 1 << 32;
 
-/// From now on calls below the directory of `recorder` are its.
-pub(super) fn register(recorder: &Arc<Recorder>) {
+/// From now on `told` is told of calls below its directory.
+pub(crate) fn register(told: Weak<dyn Told>) {
     let mut watched = watched();
-    watched.recorders.retain(|known| known.strong_count() > 0);
-    watched.recorders.push(Arc::downgrade(recorder));
+    watched.told.retain(|known| known.strong_count() > 0);
+    watched.told.push(told);
 }
 
 fn watched() -> MutexGuard<'static, Watched> {
@@ -46,77 +66,80 @@ fn watched() -> MutexGuard<'static, Watched> {
 }
 
 impl Watched {
-    /// The recorder of a path: of several processes of one directory the last one.
-    fn recorder(&self, path: &Path) -> Option<Arc<Recorder>> {
-        let mut known = self.recorders.iter().rev().filter_map(Weak::upgrade);
-        known.find(|recorder| path.starts_with(recorder.base()))
+    /// Who is told of a path, and its name there: of several processes of one directory the last one.
+    fn below(&self, path: &Path) -> Option<(Arc<dyn Told>, PathBuf)> {
+        let mut known = self.told.iter().rev().filter_map(Weak::upgrade);
+        let told = known.find(|told| path.starts_with(told.base()))?;
+        let relative = path.strip_prefix(told.base()).ok()?.to_owned();
+        Some((told, relative))
     }
 
-    /// The recorder that a call is for, and its step. Of a transfer `given` bytes got through.
-    fn step(&self, call: &Call<'_>, given: Option<usize>) -> Option<(Arc<Recorder>, Step)> {
+    /// Who is told of a call, and its step. Of a transfer `given` bytes got through.
+    fn step(&self, call: &Call<'_>, given: Option<usize>) -> Option<(Arc<dyn Told>, Step)> {
         let opened = |file: i32| {
             let opened = self.opened.get(&file)?;
-            Some((opened.recorder.upgrade()?, opened.file))
+            Some((opened.told.upgrade()?, opened.file))
         };
-        let named = |dir: i32, name: &CStr| {
-            let path = path(dir, name)?;
-            let recorder = self.recorder(&path)?;
-            let relative = recorder.relative(&path)?;
-            Some((recorder, relative))
-        };
+        let named = |dir: i32, name: &CStr| self.below(&path(dir, name)?);
         Some(match *call {
             Call::Open { directory: true, .. } => return None,
             Call::Open { dir, name, create, .. } => {
-                let (recorder, path) = named(dir, name)?;
+                let (told, path) = named(dir, name)?;
                 let file = FIRST + self.count;
-                (recorder, Step::Open { path, file, create })
+                (told, Step::Open { path, file, create })
             }
             Call::SetLen { file, len } => {
-                let (recorder, file) = opened(file)?;
-                (recorder, Step::SetLen { file, len })
+                let (told, file) = opened(file)?;
+                (told, Step::SetLen { file, len })
             }
             Call::Allocate { file, from, to } => {
-                let (recorder, file) = opened(file)?;
-                (recorder, Step::Allocate { file, from, to })
+                let (told, file) = opened(file)?;
+                (told, Step::Allocate { file, from, to })
             }
-            // It is written when it has ended.
-            Call::Submit { .. } => return None,
+            Call::Submit { file, offset, data } => {
+                let (told, file) = opened(file)?;
+                let data = data.to_owned();
+                (told, Step::Submit { file, offset, data })
+            }
+            Call::Write { file, offset, data, .. } if self.flights.contains(&(file, offset)) => {
+                let (told, file) = opened(file)?;
+                let to = offset + given.unwrap_or(data.len()) as u64;
+                (told, Step::Landed { file, from: offset, to })
+            }
             Call::Write { file, offset, data, .. } => {
-                let (recorder, file) = opened(file)?;
+                let (told, file) = opened(file)?;
                 let data = data[..given.unwrap_or(data.len())].to_owned();
-                (recorder, Step::Write { file, offset, data })
+                (told, Step::Write { file, offset, data })
             }
             Call::WriteZeros { file, offset, len } => {
-                let (recorder, file) = opened(file)?;
+                let (told, file) = opened(file)?;
                 let data = vec![0; given.unwrap_or(len)];
-                (recorder, Step::Write { file, offset, data })
+                (told, Step::Write { file, offset, data })
             }
             Call::SyncData { file } => {
-                let (recorder, file) = opened(file)?;
-                let begun = recorder.begun();
-                (recorder, Step::SyncFile { file, begun })
+                let (told, file) = opened(file)?;
+                (told, Step::SyncFile { file, begun: 0 })
             }
             Call::SyncDir { dir } => {
-                let (recorder, path) = named(dir, c"")?;
-                let begun = recorder.begun();
-                (recorder, Step::SyncDir { path, begun })
+                let (told, path) = named(dir, c"")?;
+                (told, Step::SyncDir { path, begun: 0 })
             }
             Call::MakeDir { dir, name } => {
-                let (recorder, path) = named(dir, name)?;
-                (recorder, Step::MakeDir(path))
+                let (told, path) = named(dir, name)?;
+                (told, Step::MakeDir(path))
             }
             Call::Remove { dir, name } => {
-                let (recorder, path) = named(dir, name)?;
-                (recorder, Step::Unlink(path))
+                let (told, path) = named(dir, name)?;
+                (told, Step::Unlink(path))
             }
             Call::RemoveDir { dir, name } => {
-                let (recorder, path) = named(dir, name)?;
-                (recorder, Step::RemoveDir(path))
+                let (told, path) = named(dir, name)?;
+                (told, Step::RemoveDir(path))
             }
             Call::Rename { dir, from, to } => {
-                let (recorder, from) = named(dir, from)?;
+                let (told, from) = named(dir, from)?;
                 let (_, to) = named(dir, to)?;
-                (recorder, Step::Rename { from, to })
+                (told, Step::Rename { from, to })
             }
         })
     }
@@ -125,10 +148,11 @@ impl Watched {
     fn open(&mut self, fd: i32, dir: i32, name: &CStr) {
         let file = FIRST + self.count;
         self.count += 1;
-        match path(dir, name).and_then(|path| self.recorder(&path)) {
-            Some(recorder) => {
-                let recorder = Arc::downgrade(&recorder);
-                self.opened.insert(fd, Opened { recorder, file });
+        self.flights.retain(|(of, _)| *of != fd);
+        match path(dir, name).and_then(|path| self.below(&path)) {
+            Some((told, _)) => {
+                let told = Arc::downgrade(&told);
+                self.opened.insert(fd, Opened { told, file });
             }
             None => drop(self.opened.remove(&fd)),
         }
@@ -144,36 +168,35 @@ fn path(dir: i32, name: &CStr) -> Option<PathBuf> {
     Some(fs::read_link(format!("/proc/self/fd/{dir}")).ok()?.join(name))
 }
 
-fn before(call: &Call<'_>) -> Result<(), Errno> {
-    let Some((recorder, step)) = watched().step(call, None) else {
-        return Ok(());
-    };
-    if recorder.refuses(&step) {
-        return Err(Errno::ENOSPC);
-    }
-    recorder.begin(&step);
-    Ok(())
+fn before(call: &Call<'_>) -> Result<RawVerdict, Errno> {
+    let found = watched().step(call, None);
+    found.map_or(Ok(RawVerdict::Proceed), |(told, step)| told.before(&step))
 }
 
-fn after(call: &Call<'_>, given: usize) {
+fn after(call: &Call<'_>, outcome: Result<usize, Errno>) {
     let mut watched = watched();
-    let step = watched.step(call, Some(given));
-    if let Call::Open { dir, name, .. } = *call {
-        watched.open(given as i32, dir, name);
+    let found = watched.step(call, outcome.ok());
+    match (*call, outcome) {
+        (Call::Open { dir, name, .. }, Ok(fd)) => watched.open(fd as i32, dir, name),
+        (Call::Submit { file, offset, .. }, Ok(_)) => drop(watched.flights.insert((file, offset))),
+        (Call::Write { file, offset, .. }, _) => drop(watched.flights.remove(&(file, offset))),
+        _ => {}
     }
     drop(watched);
-    let Some((recorder, step)) = step else { return };
+    let Some((told, step)) = found else { return };
+    let outcome = outcome.map(drop);
     // It was durable when it returned, and might not have been while it was under way.
-    let synced = match (&step, call) {
-        (Step::Write { file, offset, data }, Call::Write { durable: true, .. }) => {
-            Some((*file, *offset, data.len() as u64))
-        }
+    let sync = match (&step, call) {
+        (Step::Write { file, offset, data }, Call::Write { durable: true, .. }) => Some(Step::SyncRange {
+            file: *file,
+            from: *offset,
+            to: offset + data.len() as u64,
+            begun: 0,
+        }),
         _ => None,
     };
-    recorder.done(step);
-    if let Some((file, from, len)) = synced {
-        let begun = recorder.count();
-        let to = from + len;
-        recorder.done(Step::SyncRange { file, from, to, begun });
+    told.after(step, outcome);
+    if let Some(sync) = sync {
+        told.after(sync, outcome);
     }
 }

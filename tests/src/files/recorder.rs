@@ -9,6 +9,8 @@ use std::thread::{self, ThreadId};
 
 use walstone::seam::{Call, Observer, Verdict};
 
+#[cfg(target_os = "linux")]
+use super::raw::{self, RawErrno, RawVerdict};
 use super::step::Step;
 
 /// Records what is changed below one directory.
@@ -37,24 +39,21 @@ impl Recorder {
             state: Mutex::default(),
         });
         #[cfg(target_os = "linux")]
-        super::raw::register(&recorder);
+        {
+            let told: Arc<dyn raw::Told> = recorder.clone();
+            raw::register(Arc::downgrade(&told));
+        }
         recorder
     }
 
-    /// The directory below which it records.
-    #[must_use]
-    pub fn base(&self) -> &Path {
-        &self.base
-    }
-
     /// Whether this thread must not make a step.
-    pub(super) fn refuses(&self, step: &Step) -> bool {
+    fn refuses(&self, step: &Step) -> bool {
         let changes = !matches!(step, Step::Open { create: false, .. });
         !self.background && changes && thread::current().name() == Some("walstone")
     }
 
     /// A step is about to be done by this thread.
-    pub(super) fn begin(&self, step: &Step) {
+    fn begin(&self, step: &Step) {
         if step.is_sync() {
             let mut state = self.state();
             let begun = state.steps.len();
@@ -63,7 +62,7 @@ impl Recorder {
     }
 
     /// Where the sync that this thread is in began.
-    pub(super) fn begun(&self) -> usize {
+    fn begun(&self) -> usize {
         self.state()
             .begun
             .get(&thread::current().id())
@@ -72,7 +71,7 @@ impl Recorder {
     }
 
     /// A step was done.
-    pub(super) fn done(&self, step: Step) {
+    fn done(&self, step: Step) {
         self.state().steps.push(step);
     }
 
@@ -93,7 +92,7 @@ impl Recorder {
     }
 
     /// None for what lies beside the base: it is taken as durable.
-    pub(super) fn relative(&self, path: &Path) -> Option<PathBuf> {
+    fn relative(&self, path: &Path) -> Option<PathBuf> {
         path.strip_prefix(&self.base).ok().map(Path::to_owned)
     }
 
@@ -167,5 +166,33 @@ impl Observer for Recorder {
         if let Some(step) = self.step(call, self.begun()) {
             self.done(step);
         }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl raw::Told for Recorder {
+    fn base(&self) -> &Path {
+        &self.base
+    }
+
+    fn before(&self, step: &Step) -> Result<RawVerdict, RawErrno> {
+        // What was sent arrives, whoever waits for it.
+        if self.refuses(step) && !matches!(step, Step::Landed { .. }) {
+            return Err(RawErrno::ENOSPC);
+        }
+        self.begin(step);
+        Ok(RawVerdict::Proceed)
+    }
+
+    fn after(&self, mut step: Step, outcome: Result<(), RawErrno>) {
+        if outcome.is_err() {
+            return;
+        }
+        match &mut step {
+            Step::SyncFile { begun, .. } | Step::SyncDir { begun, .. } => *begun = self.begun(),
+            Step::SyncRange { begun, .. } => *begun = self.count(),
+            _ => {}
+        }
+        self.done(step);
     }
 }

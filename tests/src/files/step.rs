@@ -26,6 +26,24 @@ pub enum Step {
         /// What was written.
         data: Vec<u8>,
     },
+    /// Bytes were sent to a file past the page cache, and nobody waits for them yet.
+    Submit {
+        /// The opening.
+        file: Opening,
+        /// Bytes from the start of the file.
+        offset: u64,
+        /// What is on its way.
+        data: Vec<u8>,
+    },
+    /// Bytes that were on their way have arrived.
+    Landed {
+        /// The opening.
+        file: Opening,
+        /// The first byte.
+        from: u64,
+        /// The byte behind the last.
+        to: u64,
+    },
     /// The length was set; what was added is a hole.
     SetLen {
         /// The opening.

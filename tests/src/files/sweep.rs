@@ -91,6 +91,15 @@ pub fn telling(setup: Setup) -> Vec<History> {
     (0..=1).flat_map(|len| words(setup, len, 0)).chain(deep).collect()
 }
 
+/// Histories of `len` operations behind a large record, which sends several writes on their way in `setup`.
+#[must_use]
+pub fn behind_large(setup: Setup, len: usize, depth: u8) -> Vec<History> {
+    let mut histories = words(setup, len + 1, depth);
+    histories.retain(|history| history.prelude.is_empty() && history.word[0] == Op::Large);
+    histories.iter_mut().for_each(|history| history.all = true);
+    histories
+}
+
 /// Random words, each operation of which is explored.
 #[must_use]
 pub fn random(setup: Setup, seed: u64, count: usize, len: usize, depth: u8) -> Vec<History> {

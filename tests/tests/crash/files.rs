@@ -1,5 +1,7 @@
 //! Files and names below the std backend, crashed everywhere. The same in long form: `crashsim files`.
 
+#[cfg(target_os = "linux")]
+use walstone::{Durability, Wal};
 use walstone_tests::files::content::{File, Pending};
 use walstone_tests::files::explore::{Failure, Known};
 use walstone_tests::files::lie::Lie;
@@ -49,6 +51,77 @@ fn files_of_raw_calls_cut_anywhere() {
         }
     }
     check(&words(DIRECT, 0, 0)[..1]);
+}
+
+/// A record was acknowledged, and the write of the next one failed, or the sync of space for it. Raw calls gather bytes: what
+/// the file never got took all of its segment from readers, and where it was a claim that failed the region did not say that it
+/// takes nothing more.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_acknowledged_before_a_raw_call_failed_can_be_read() {
+    use walstone_tests::faults::{Act, PRELUDES, backend};
+    use walstone_tests::files::life::{BUFFERED, DURABLE_WRITES, FLIGHTS};
+    for (setup, word) in [
+        (BUFFERED, &[Act::Small, Act::Small][..]),
+        (DURABLE_WRITES, &[Act::Durable, Act::Small]),
+        (FLIGHTS, PRELUDES[1]),
+    ] {
+        let tally = backend::of_word(setup, &[word]);
+        assert_eq!(tally.violations, [""; 0], "{}", setup.name);
+        assert!(tally.poisoned > 0 && tally.refused > 0, "{tally}");
+    }
+}
+
+/// Several writes of one record are on their way when the power fails: each of their sectors is old or new, and no sync that
+/// began before one of them ended says anything of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn writes_on_their_way_cut_anywhere() {
+    use walstone_tests::files::life::{FLIGHTS, Op};
+    use walstone_tests::files::sweep::behind_large;
+    let mut histories = behind_large(FLIGHTS, 1, 0);
+    histories.retain(|history| history.word[1] == Op::Sync);
+    check(&histories);
+    let caught = run(&histories, Some(Lie::Flight)).is_err();
+    let stats = stats_of_flights(FLIGHTS);
+    if stats.direct_refused || stats.flights_refused {
+        eprintln!("writes are waited for one by one here: {stats:?}");
+    } else {
+        assert!(stats.flights > 1 && caught, "nobody noticed: {stats:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn stats_of_flights(setup: Setup) -> walstone_linux::Stats {
+    let real = walstone_tests::files::real::Real::new().unwrap();
+    let wal = Wal::open(real.path().join("wal"), setup.options().build().unwrap()).unwrap();
+    let region = wal.create_region(7).unwrap();
+    region.append_with(1, &[1; 12 << 10], Durability::Written).unwrap();
+    let stats = wal.stats().unwrap().regions.swap_remove(0).linux;
+    stats.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_on_its_way_is_covered_by_no_sync_that_began_before_it_ended() {
+    let mut file = File::default();
+    file.set_len(1, 8192);
+    file.submit(0, &[1; 512]);
+    file.submit(4096, &[2; 512]);
+    let sectors = |file: &File| {
+        let is_sector = |pending: &Pending| matches!(pending, Pending::Sector(..));
+        file.pending().into_iter().filter(is_sector).count()
+    };
+    file.sync(9);
+    assert_eq!(sectors(&file), 2);
+    file.landed(10, 4096, 4608);
+    file.sync(10);
+    assert_eq!(sectors(&file), 2, "it began too early");
+    file.sync(11);
+    assert_eq!(sectors(&file), 1, "the other one is on its way still");
+    assert_eq!(file.survive(&[]).bytes()[4096..4608], [2; 512]);
+    let again = std::panic::catch_unwind(move || file.write(12, 256, &[3; 8]));
+    assert!(again.is_err(), "it is on its way");
 }
 
 /// A write that is durable when it returns says nothing of the bytes beside it.

@@ -20,11 +20,13 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     // Each panic is counted and told with the fault that led to it.
     std::panic::set_hook(Box::new(|_| ()));
     let mut all = Tally::default();
-    let sweeps: [(&str, Sweep, u32); 2] = [
+    let sweeps: &[(&str, Sweep, u32)] = &[
         ("the engine", engine::sweep, engine_len),
         ("files", backend::sweep, backend_len),
+        #[cfg(target_os = "linux")]
+        ("files by raw calls", backend::sweep_raw, backend_len),
     ];
-    for (name, sweep, most) in sweeps {
+    for &(name, sweep, most) in sweeps {
         for len in 0..=most {
             let start = Instant::now();
             let tally = sweep(len);

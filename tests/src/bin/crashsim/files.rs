@@ -8,7 +8,7 @@ use walstone_tests::files::explore::Known;
 use walstone_tests::files::lie::Lie;
 use walstone_tests::files::life::{PAGES, SMALL, Setup};
 use walstone_tests::files::survivors::Limits;
-use walstone_tests::files::sweep::{History, Plan, Summary, explore, random, telling, words};
+use walstone_tests::files::sweep::{History, Plan, Summary, behind_large, explore, random, telling, words};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -47,8 +47,14 @@ type Stage = (&'static str, Vec<History>);
 /// Segments that raw system calls write.
 #[cfg(target_os = "linux")]
 fn raw() -> &'static [Setup] {
-    use walstone_tests::files::life::{BUFFERED, DIRECT, DURABLE_WRITES};
-    &[BUFFERED, DURABLE_WRITES, DIRECT]
+    use walstone_tests::files::life::{BUFFERED, DIRECT, DURABLE_WRITES, FLIGHTS};
+    &[BUFFERED, DURABLE_WRITES, DIRECT, FLIGHTS]
+}
+
+/// Those that have several writes on their way at a time.
+fn in_flight(len: usize, depth: u8) -> Vec<History> {
+    let setups = raw().iter().filter(|setup| setup.name == "in flight");
+    setups.flat_map(|&setup| behind_large(setup, len, depth)).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -78,6 +84,7 @@ fn short_stages() -> Vec<Stage> {
             let small = raw().iter().filter(|setup| setup.segment_len == SMALL.segment_len);
             small.flat_map(|&setup| words(setup, 1, 0)).collect()
         }),
+        ("a large record in flight", in_flight(0, 0)),
         ("two operations", words(SMALL, 2, 0)),
     ]
 }
@@ -90,6 +97,8 @@ fn long_stages() -> Vec<Stage> {
         ("making a log, raw calls, recovery cut short", raw_words(0, 1)),
         ("one operation, raw calls", raw_words(1, 0)),
         ("two operations, raw calls", raw_words(2, 0)),
+        ("a large record in flight, and one operation", in_flight(1, 0)),
+        ("a large record in flight, recovery cut short", in_flight(0, 1)),
         ("one operation, raw calls, recovery cut short", raw_words(1, 1)),
         (
             "random, raw calls, beside the background thread",
