@@ -207,6 +207,10 @@ impl Shared {
             log = self.log();
             result = operation(&mut log);
         }
+        if result.is_err() && self.files.is_broken() {
+            // A sync of space that was claimed failed, too, and no sync is ever tried again.
+            log.poison(PoisonCause::Sync);
+        }
         self.publish(&mut log);
         let poisoned = log.poisoned();
         let wants = log.ahead.is_short(&log) || log.wants_spare();

@@ -80,7 +80,8 @@ impl View {
         }
         self.shared.check_process()?;
         let end = if at + 1 == self.pins.len() {
-            self.end
+            // Of an append that failed there may be nothing; what was acknowledged before it is there.
+            self.shared.files.held_end(segment.id, self.end)
         } else {
             segment.end
         };

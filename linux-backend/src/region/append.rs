@@ -118,16 +118,24 @@ impl<'m> RegionFiles<'m> {
         let flying = state.flies(to.segment, 0..to.end);
         drop(state);
         if flying || (!dirty.is_empty() && dirty.start < to.end) {
-            return self.push(Doing::Write, None);
+            self.push(Doing::Write, None)?;
         }
+        self.note_handed(to);
         Ok(())
+    }
+
+    fn note_handed(&self, to: Mark) {
+        let mut state = self.state.lock();
+        state.handed = state.handed.max(to);
     }
 
     /// On return, bytes of this segment before `to` survive power loss.
     pub(crate) fn sync(&self, to: Mark) -> Result<(), LinuxError> {
         self.check_writable(Doing::Sync)?;
         self.check_state(&self.state.lock(), Doing::Sync, to.segment)?;
-        self.push(Doing::Sync, Some(to))
+        self.push(Doing::Sync, Some(to))?;
+        self.note_handed(to);
+        Ok(())
     }
 
     /// Writes what is gathered; with `sync`, makes that segment durable up to there.

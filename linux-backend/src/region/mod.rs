@@ -50,6 +50,8 @@ struct State<'m> {
     broken: bool,
     /// Bytes from here on never reached the file, or nobody knows: they are neither lent nor read any more.
     lost: Option<Mark>,
+    /// Before this nothing can be lost any more: it was handed over.
+    handed: Mark,
     /// Another opening of the region writes from now on.
     stopped: bool,
     /// Bytes gathered since the last sync.
@@ -116,6 +118,7 @@ impl<'m> RegionFiles<'m> {
                 durable_writes: matches!(path, WritePath::Direct),
                 broken: false,
                 lost: None,
+                handed: nowhere,
                 stopped: false,
                 since_sync: 0,
                 lent: nowhere,
@@ -133,6 +136,12 @@ impl<'m> RegionFiles<'m> {
 
     pub(crate) fn dir(&self) -> &Fd {
         &self.dir
+    }
+
+    /// Whether a write or sync failed, be it one of a claim: nothing is written any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !self.is_forked() && self.state.lock().broken
     }
 
     /// Whether this process is a fork of the one that opened the region. Costs one load.

@@ -2,9 +2,8 @@
 
 use core::ops::Range;
 
-#[cfg(feature = "alloc")]
-use walstone_core::Mark;
-use walstone_core::SegmentId;
+use walstone_core::segment::layout::Layout;
+use walstone_core::{Mark, SegmentId};
 
 use super::{Guard, RegionFiles};
 use crate::error::{Doing, LinuxError};
@@ -19,6 +18,27 @@ impl<'m> RegionFiles<'m> {
         let slot = self.open(&mut state, Doing::Extent, id)?;
         let data_end = slot.data_end().map_err(|errno| self.error(Doing::Extent, id, errno))?;
         Ok(data_end.max(dirty).min(self.geometry.segment_len()))
+    }
+
+    /// How far what was written up to `end` can be read: after a failed write up to what was handed over before, a whole
+    /// number of frames. `end` itself where that would be nothing at all; reading tells why, then.
+    #[must_use]
+    pub fn held_end(&self, id: SegmentId, end: u32) -> u32 {
+        if self.is_forked() {
+            return end;
+        }
+        let state = self.state.lock();
+        let asked = Mark { segment: id, end };
+        let Some(lost) = state.lost.filter(|lost| asked > *lost && lost.segment == id) else {
+            return end;
+        };
+        let held = if state.handed.segment == id {
+            state.handed.end.min(lost.end)
+        } else {
+            lost.end
+        };
+        let start = Layout::new(self.geometry).frames_start();
+        if held > start { held } else { end }
     }
 
     /// Refuses a range that the segment does not have.

@@ -124,6 +124,19 @@ impl Files {
         self.map.end_reading();
     }
 
+    /// Whether nothing is written any more, since a call failed that the log may not take for a write.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.linux.as_ref().is_some_and(|linux| linux.files().is_broken())
+    }
+
+    /// How far what was appended to a segment up to `end` can be read. Raw calls gather bytes, which a failed write loses.
+    pub(crate) fn held_end(&self, id: SegmentId, end: u32) -> u32 {
+        match &self.linux {
+            None => end,
+            Some(linux) => linux.files().held_end(id, end),
+        }
+    }
+
     /// [`Storage::hand_over`] beside the handle that appends.
     #[inline]
     pub(crate) fn hand_over_beside(&self, to: Mark) -> Result<(), FileError> {

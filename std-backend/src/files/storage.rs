@@ -170,6 +170,20 @@ impl MapStorage {
         self.region.ground.lock.is_none()
     }
 
+    /// Whether nothing is written any more: the log knows of all that fails.
+    #[cfg(not(all(feature = "linux", target_os = "linux")))]
+    #[expect(clippy::unused_self, reason = "as the other way of writing has it")]
+    pub(crate) const fn is_broken(&self) -> bool {
+        false
+    }
+
+    /// How far what was appended up to `end` can be read: stores are seen at once.
+    #[cfg(not(all(feature = "linux", target_os = "linux")))]
+    #[expect(clippy::unused_self, reason = "as the other way of writing has it")]
+    pub(crate) const fn held_end(&self, _id: SegmentId, end: u32) -> u32 {
+        end
+    }
+
     /// [`Storage::hand_over`] beside the handle that appends: stores need none.
     #[cfg(not(all(feature = "linux", target_os = "linux")))]
     #[expect(
