@@ -27,15 +27,18 @@ impl<'m> RegionFiles<'m> {
         if self.is_forked() {
             return end;
         }
-        let state = self.state.lock();
-        let asked = Mark { segment: id, end };
-        let Some(lost) = state.lost.filter(|lost| asked > *lost && lost.segment == id) else {
+        let state = self.landed(id, 0..end);
+        // What is gathered when a sync fails is never written.
+        let gathered = state.staged.dirty(id);
+        let gathered = (state.broken && !gathered.is_empty()).then_some(gathered.start);
+        let lost = state.lost.filter(|lost| lost.segment == id).map(|lost| lost.end);
+        let Some(lost) = lost.into_iter().chain(gathered).min().filter(|lost| *lost < end) else {
             return end;
         };
         let held = if state.handed.segment == id {
-            state.handed.end.min(lost.end)
+            state.handed.end.min(lost)
         } else {
-            lost.end
+            lost
         };
         let start = Layout::new(self.geometry).frames_start();
         if held > start { held } else { end }
