@@ -35,7 +35,7 @@ mod linux {
 
     use walstone::{Durability, Wal};
     use walstone_core::{Capacity, Checksum, Error, Geometry, Log, Mark, Options, SegmentId, SharedStorage, Storage};
-    use walstone_linux::sys::{Call, Errno, Watcher, watch};
+    use walstone_linux::sys::{Call, Errno, Verdict, Watcher, watch};
     use walstone_linux::{LinuxError, LinuxStorage, Memory, RegionFiles, Root, WritePath};
 
     type LinuxLog<'f, 'm> = Log<'static, LinuxStorage<'m, &'f RegionFiles<'m>>>;
@@ -287,14 +287,14 @@ mod linux {
     /// A log that ends while two writes of it are on their way: the third one cannot be sent.
     fn front_ends(root: &Path, end: &str) {
         static SENT: AtomicU32 = AtomicU32::new(0);
-        fn before(call: &Call<'_>) -> Result<(), Errno> {
+        fn before(call: &Call<'_>) -> Result<Verdict, Errno> {
             match call {
                 Call::Submit { .. } if SENT.fetch_add(1, Ordering::Relaxed) >= 2 => Err(Errno::EIO),
                 Call::Write { .. } if SENT.load(Ordering::Relaxed) > 2 => Err(Errno::EIO),
-                _ => Ok(()),
+                _ => Ok(Verdict::Proceed),
             }
         }
-        fn before_panic(call: &Call<'_>) -> Result<(), Errno> {
+        fn before_panic(call: &Call<'_>) -> Result<Verdict, Errno> {
             let refused = before(call);
             assert!(refused.is_ok(), "no more");
             refused

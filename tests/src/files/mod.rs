@@ -34,7 +34,7 @@
 //!    became of others on their way; a sync covers it only where it began after somebody was told that the write ended. No
 //!    block is written again before that. The system ends what is on its way before the files of a dead process are closed.
 //! 10. The death of the process alone loses nothing that was done, and makes nothing durable: a later loss of power may
-//!    still take it. So whoever opens what an earlier process left must sync it before building on it.
+//!     still take it. So whoever opens what an earlier process left must sync it before building on it.
 //!
 //! [ALICE]: https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai
 //!
