@@ -2,7 +2,7 @@
 
 use crate::error::{Error, PoisonCause, Refusal};
 use crate::geometry::{Mark, SegmentId};
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::region::plan::Step;
 use crate::segment::header;
 use crate::storage::Storage;
@@ -17,7 +17,7 @@ impl<S: Storage> Log<'_, S> {
         while let Some(step) = self.engine.sync_step().map_err(Refusal::on)? {
             match step {
                 Step::Sync(mark) => return Ok(Some(mark)),
-                step => self.perform(step)?,
+                step => log::perform(&mut self.storage, &mut self.engine, step)?,
             }
         }
         Ok(None)
@@ -40,7 +40,7 @@ impl<S: Storage> Log<'_, S> {
     /// Removes one segment that a durable manifest omits; false where there is none.
     pub fn remove_one(&mut self) -> bool {
         match self.engine.remove_step() {
-            Some(step) => self.perform(step).is_ok(),
+            Some(step) => log::perform(&mut self.storage, &mut self.engine, step).is_ok(),
             None => false,
         }
     }
@@ -62,12 +62,14 @@ impl<S: Storage> Log<'_, S> {
     #[cfg_attr(feature = "alloc", inline)]
     pub fn wants_spare(&self) -> bool {
         let region = &self.engine.region;
-        region.spares[1].is_none() && !region.creating && region.active.tail > region.layout.segment_len() / 2
+        region.aside.spares[1].is_none()
+            && !region.aside.creating
+            && region.active.tail > region.layout.segment_len() / 2
     }
 
     /// Takes in that creating ahead failed.
     pub fn create_ahead_failed(&mut self) {
-        self.engine.region.creating = false;
+        self.engine.region.aside.creating = false;
     }
 
     /// Space of the active segment that is claimed, and of the segment after it: where a host may claim ahead.
@@ -76,7 +78,7 @@ impl<S: Storage> Log<'_, S> {
         let mark = |segment, end| Mark { segment, end };
         [
             Some(mark(active.id, active.claimed)),
-            self.engine.region.spares[0].map(|spare| mark(spare.id(), spare.claimed)),
+            self.engine.region.aside.spares[0].map(|spare| mark(spare.id(), spare.claimed)),
         ]
     }
 
@@ -88,7 +90,7 @@ impl<S: Storage> Log<'_, S> {
     /// Changes whenever anything but appended records did: segments or deleted ranges.
     #[cfg_attr(feature = "alloc", inline)]
     pub fn version(&self) -> u64 {
-        self.engine.region.version.into()
+        self.engine.region.aside.version.into()
     }
 
     /// Takes no more writes, without making anything durable: the region is to be removed.

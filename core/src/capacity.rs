@@ -6,10 +6,11 @@ use core::ops::{Deref, DerefMut};
 
 use heapless::VecView;
 
-use crate::facts::{Retained, TableRange};
+use crate::facts::{Retained, Spare, TableRange};
 use crate::geometry::SegmentId;
 use crate::record::Void;
 use crate::report::Opened;
+use crate::scan::walk::Walk;
 use crate::segment::cuts::Cuts;
 
 /// A list that is lent or owned.
@@ -251,9 +252,35 @@ impl<T> DerefMut for Lent<'_, T> {
 /// What of a region is looked at rarely. Beside the open log, so that this stays small enough to be moved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aside {
+    /// As the host said: see [`Options`](crate::Options).
+    pub(crate) region: u64,
+    pub(crate) seed: u64,
+    pub(crate) shared_room: bool,
+    pub(crate) ring: bool,
     pub(crate) opened: Opened,
-    /// The cuts of the active segment.
+    /// Segments made ahead, the next one first.
+    pub(crate) spares: [Option<Spare>; 2],
+    pub(crate) next_id: u64,
+    /// Up to where the list was examined since the last deletion.
+    pub(crate) examined: u32,
+    /// As a ring: there was no room for another segment beside those in hand, so each new one costs an old one.
+    pub(crate) tight: bool,
+    /// The storage had no room for a second spare.
+    pub(crate) refused: bool,
+    /// A segment is being created ahead.
+    pub(crate) creating: bool,
+    /// Segments that could not be removed since one could.
+    pub(crate) stuck_in_a_row: u8,
+    /// Of the session, or of the last one while none has begun.
+    pub(crate) incarnation: u32,
+    /// Of the active segment: the incarnation of its manifest, where that ends, what is cut off, and where its seal starts
+    /// and ends exactly; zero while there is none.
+    pub(crate) base: u32,
+    pub(crate) manifest_end: u32,
     pub(crate) cuts: Cuts,
+    pub(crate) seal: (u32, u32),
+    /// Counts changes of segments and voids.
+    pub(crate) version: u32,
     /// Of the segments found above the newest, the one that may go before the session began: the last, unless a seal may
     /// name it.
     pub(crate) expendable: Option<SegmentId>,
@@ -265,13 +292,31 @@ pub(crate) struct Aside {
 
 impl Aside {
     /// Of a region without a segment.
-    pub(crate) const NONE: Self = Self {
-        opened: Opened::NEW,
-        cuts: Cuts::NONE,
-        expendable: None,
-        durable_sequence: 0,
-        lost: (0, 0),
-    };
+    pub(crate) const fn new() -> Self {
+        Self {
+            region: 0,
+            seed: 0,
+            shared_room: false,
+            ring: false,
+            opened: Opened::NEW,
+            spares: [None, None],
+            next_id: 1,
+            examined: u32::MAX,
+            tight: false,
+            refused: false,
+            creating: false,
+            stuck_in_a_row: 0,
+            incarnation: 0,
+            base: 0,
+            manifest_end: 0,
+            cuts: Cuts::NONE,
+            seal: (0, 0),
+            version: 0,
+            expendable: None,
+            durable_sequence: 0,
+            lost: (0, 0),
+        }
+    }
 }
 
 /// Room for one open region without a heap.
@@ -290,6 +335,7 @@ pub struct Workspace<const SEGMENTS: usize, const VOIDS: usize, const TABLES: us
     voids: heapless::Vec<Void, VOIDS>,
     tables: heapless::Vec<TableRange, TABLES>,
     aside: Aside,
+    walk: Walk,
     buffer: [u8; BUFFER],
 }
 
@@ -303,7 +349,8 @@ impl<const SEGMENTS: usize, const VOIDS: usize, const TABLES: usize, const BUFFE
             segments: heapless::Vec::new(),
             voids: heapless::Vec::new(),
             tables: heapless::Vec::new(),
-            aside: Aside::NONE,
+            aside: Aside::new(),
+            walk: Walk::new(),
             buffer: [0; BUFFER],
         }
     }
@@ -320,11 +367,14 @@ impl<const SEGMENTS: usize, const VOIDS: usize, const TABLES: usize, const BUFFE
         self.voids.clear();
         self.tables.clear();
         Capacity {
-            segments: List::Lent(&mut self.segments),
-            voids: List::Lent(&mut self.voids),
-            tables: List::Lent(&mut self.tables),
-            blocks: BlockStarts::default(),
-            aside: Lent::Lent(&mut self.aside),
+            facts: Facts {
+                segments: List::Lent(&mut self.segments),
+                voids: List::Lent(&mut self.voids),
+                tables: List::Lent(&mut self.tables),
+                blocks: BlockStarts::default(),
+                aside: Lent::Lent(&mut self.aside),
+            },
+            walk: Lent::Lent(&mut self.walk),
             buffer: Buffer::Lent(&mut self.buffer),
         }
     }
@@ -341,12 +391,19 @@ impl<const SEGMENTS: usize, const VOIDS: usize, const TABLES: usize, const BUFFE
 /// Room for one open region: lent by a [`Workspace`] or grown on the heap.
 #[derive(Debug)]
 pub struct Capacity<'w> {
+    pub(crate) facts: Facts<'w>,
+    pub(crate) walk: Lent<'w, Walk>,
+    pub(crate) buffer: Buffer<'w>,
+}
+
+/// Room for what is known of the region. The lists are empty.
+#[derive(Debug)]
+pub(crate) struct Facts<'w> {
     pub(crate) segments: List<'w, Retained>,
     pub(crate) voids: List<'w, Void>,
     pub(crate) tables: List<'w, TableRange>,
     pub(crate) blocks: BlockStarts,
     pub(crate) aside: Lent<'w, Aside>,
-    pub(crate) buffer: Buffer<'w>,
 }
 
 #[cfg(feature = "alloc")]
@@ -356,11 +413,14 @@ impl Capacity<'static> {
     #[must_use]
     pub fn heap(buffer_len: usize) -> Self {
         Self {
-            segments: List::Owned(alloc::vec::Vec::new()),
-            voids: List::Owned(alloc::vec::Vec::new()),
-            tables: List::Owned(alloc::vec::Vec::new()),
-            blocks: BlockStarts::owned(),
-            aside: Lent::Owned(alloc::boxed::Box::new(Aside::NONE)),
+            facts: Facts {
+                segments: List::Owned(alloc::vec::Vec::new()),
+                voids: List::Owned(alloc::vec::Vec::new()),
+                tables: List::Owned(alloc::vec::Vec::new()),
+                blocks: BlockStarts::owned(),
+                aside: Lent::Owned(alloc::boxed::Box::new(Aside::new())),
+            },
+            walk: Lent::Owned(alloc::boxed::Box::new(Walk::new())),
             buffer: Buffer::owned(buffer_len),
         }
     }

@@ -1,13 +1,14 @@
 //! Looking at one segment of a region: what walks it, and whether it still holds a live record.
 
-use super::media::{self, Key, Walk};
+use super::media;
 use super::storage::Storage;
 use super::twin;
 use crate::error::Error;
 use crate::facts::{Footer, Retained};
 use crate::record::Void;
 use crate::region::Region;
-use crate::scan::{End, Event};
+use crate::scan::walk::Walk;
+use crate::scan::{End, Event, Limit};
 use crate::voids::{self, Cover};
 
 /// Begins a walk over a listed segment, up to its footer: that says nothing that the frames do not, so damage to it costs
@@ -21,33 +22,31 @@ pub(crate) async fn begin<S: Storage>(
     segment: &Retained,
     look: &mut dyn FnMut(&Footer<'_>),
 ) -> Result<(), Error<S::Error>> {
-    let (id, layout) = (segment.segment(), region.layout);
-    let key = media::key(storage, buffer, id, region.checksum, layout.frames_start()).await?;
-    let cuts = match media::footer(storage, buffer, segment, &key).await? {
-        Some(footer) => {
-            look(&footer);
-            *footer.cuts()
-        }
-        None => media::cuts(storage, buffer, segment, &key, layout).await?,
-    };
-    walk.begin(id, segment.end - segment.seal_len(), &key, cuts);
+    let end = segment.end - segment.seal_len();
+    media::begin(walk, storage, buffer, region, segment.segment(), end).await?;
+    if !media::footer(walk, storage, buffer, segment, look).await? {
+        media::cuts(walk, storage, buffer, segment, region.layout).await?;
+    }
     Ok(())
 }
 
 /// Begins a walk over the active segment, as far as it is written.
 pub(crate) fn begin_active(walk: &mut Walk, region: &Region<'_>) {
     let active = &region.active;
-    let key = Key {
-        binding: region.binding(active.seed),
-        base: active.base,
-    };
-    walk.begin(active.id, active.end(), &key, region.aside.cuts);
+    let end = Limit::Exact(region.active_end());
+    walk.begin(active.id, active.seed, end, region.aside.base, &region.aside.cuts);
 }
 
 /// Whether every record of the segment at `at` of the list is dead. A segment that cannot be read is not.
 #[twin(AFIT)]
-#[inline(never)] // Its walk stays off the stack of an append.
-pub(crate) async fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], region: &Region<'_>, at: usize) -> bool {
+#[inline(never)] // Stays off the stack of an append.
+pub(crate) async fn is_dead<S: Storage>(
+    walk: &mut Walk,
+    storage: &mut S,
+    buffer: &mut [u8],
+    region: &Region<'_>,
+    at: usize,
+) -> bool {
     let mut rest = region.segments.as_slice().iter().skip(at);
     let Some(segment) = rest.next() else { return false };
     let after = rest.find(|other| other.is_listed());
@@ -61,12 +60,8 @@ pub(crate) async fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], regi
         return false;
     }
     let mut found = Cover::Ends;
-    let mut walk = Walk::new(region.layout, region.checksum);
     let mut look = |footer: &Footer<'_>| found = cover_of(footer, voids);
-    if begin(&mut walk, storage, buffer, region, segment, &mut look)
-        .await
-        .is_err()
-    {
+    if begin(walk, storage, buffer, region, segment, &mut look).await.is_err() {
         return false;
     }
     loop {
@@ -75,14 +70,14 @@ pub(crate) async fn is_dead<S: Storage>(storage: &mut S, buffer: &mut [u8], regi
             Cover::Alive => return false,
             Cover::Ends => {}
         }
-        match walk.next(storage, buffer).await {
+        match media::next(walk, storage, buffer).await {
             Ok(Event::Record) => {
                 let record = walk.scan.record();
                 if !voids::covers(voids, record.table, record.sequence) {
                     return false;
                 }
             }
-            Ok(Event::End(end)) => return end == End::Exact,
+            Ok(Event::End) => return walk.scan.end() == End::Exact,
             Ok(_) => {}
             Err(_) => return false,
         }

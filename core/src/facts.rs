@@ -1,6 +1,8 @@
 //! What is known of a region beside its records: retained segments, tables of a segment, and the payloads that
 //! state them (manifest, seal). Knows nothing of storage.
 
+use core::num::NonZeroU64;
+
 use crate::capacity::BLOCKS;
 use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
@@ -80,6 +82,29 @@ impl Retained {
     /// Whether its records may still be read.
     pub(crate) const fn is_listed(&self) -> bool {
         matches!(self.state(), State::Live | State::Dead)
+    }
+}
+
+/// A segment made ahead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spare {
+    id: NonZeroU64,
+    pub(crate) seed: u32,
+    pub(crate) claimed: u32,
+}
+
+impl Spare {
+    /// None has the id 0.
+    pub(crate) fn new(id: SegmentId, seed: u32) -> Option<Self> {
+        Some(Self {
+            id: NonZeroU64::new(id.0)?,
+            seed,
+            claimed: 0,
+        })
+    }
+
+    pub(crate) const fn id(&self) -> SegmentId {
+        SegmentId(self.id.get())
     }
 }
 

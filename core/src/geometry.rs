@@ -38,6 +38,15 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Of nothing: stands where the geometry is not known yet.
+    pub(crate) const NONE: Self = Self {
+        segment_len: 0,
+        write_unit: 1,
+        sync_unit: 1,
+        page_len: 1,
+        erased: None,
+    };
+
     /// A geometry with segments of `segment_len` bytes on a medium that takes single bytes, never
     /// disturbs what is already durable, and whose new segments read as zero: files on Linux.
     ///

@@ -13,10 +13,11 @@ use crate::engine::draft::{Appended, Draft, Prepared};
 use crate::error::{Error, PoisonCause, Refusal};
 use crate::geometry::{Mark, SegmentId};
 use crate::mutation::{self, Mutation};
-use crate::record::{NewRecord, Void};
-use crate::recover::{Mode, Need, Options, Recovery};
+use crate::record::{EncodedHead, NewRecord, Void};
+use crate::recover::{Mode, Need, Options};
 use crate::region::plan::{Goal, Step};
 use crate::report::Report;
+use crate::segment::header;
 
 /// One region of a storage, open.
 ///
@@ -70,36 +71,23 @@ impl<'w, S: Storage> Log<'w, S> {
         Self::open_as(storage, capacity, options, Mode::OpenOrCreate).await
     }
 
+    #[cfg_attr(not(feature = "alloc"), inline(never))] // What it moves leaves the stack before the log is used.
     async fn open_as(
-        storage: S,
+        mut storage: S,
         capacity: Capacity<'w>,
         options: Options,
         mode: Mode,
     ) -> Result<Self, Error<S::Error>> {
-        let mut log = Self {
-            engine: Engine::new(options, storage.geometry(), capacity, mode),
-            storage,
-        };
-        log.recover(mode).await?;
-        Ok(log)
-    }
-
-    #[inline(never)] // The recovery leaves the stack before the log is used.
-    async fn recover(&mut self, mode: Mode) -> Result<(), Error<S::Error>> {
-        let (mut recovery, buffer) = self.engine.recovery(mode);
-        drive(&mut self.storage, buffer, &mut recovery).await?;
-        recovery.finish().map_err(Refusal::on)?;
-        match self.engine.first_goal() {
-            Some(goal) => self.run(goal).await.map(drop),
-            None => Ok(()),
-        }
+        let mut engine = Engine::new(&options, storage.geometry(), capacity, mode);
+        recover(&mut storage, &mut engine, mode).await?;
+        Ok(Self { engine, storage })
     }
 
     /// Recovers what an operation left whose future was dropped. The first thing that every other operation does.
     pub(crate) async fn resume(&mut self) -> Result<(), Error<S::Error>> {
         if CAN_BE_DROPPED && self.engine.interrupted && !mutation::is(Mutation::ForgetDropped) {
             self.engine.region.forget();
-            let recovered = self.recover(Mode::Open).await;
+            let recovered = recover(&mut self.storage, &mut self.engine, Mode::Open).await;
             // What could not be made durable was read before that: the log is poisoned, and reading goes on.
             self.engine.interrupted = recovered.is_err() && self.engine.region.poisoned.is_none();
             recovered?;
@@ -108,63 +96,33 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 
     /// Performs steps until the goal is reached; the offset of an append's frame.
+    #[inline]
     async fn run(&mut self, goal: Goal) -> Result<u32, Error<S::Error>> {
-        self.engine.begin();
-        loop {
-            match self.engine.region.plan(goal).map_err(Refusal::on)? {
-                Step::Ready { offset } => return Ok(offset),
-                step => self.perform(step).await?,
-            }
-        }
-    }
-
-    /// Performs a step, and what must come with it.
-    pub(crate) async fn perform(&mut self, step: Step) -> Result<(), Error<S::Error>> {
-        let Self { engine, storage } = self;
-        let mut next = Some(step);
-        while let Some(step) = next {
-            let frame_len = match step {
-                Step::Write { control, offset, .. } => engine.build(control, offset).map_err(Refusal::on)?,
-                _ => 0,
-            };
-            under_way(engine, true);
-            let outcome = match step {
-                Step::Ready { .. } => Ok(()),
-                Step::Create { id } => storage.create(id, &engine.header(id)).await,
-                Step::Claim { id, end } => storage.claim(id, end).await,
-                Step::Write { id, offset, .. } => storage.write(id, offset, &[engine.built(frame_len)]).await,
-                Step::Sync(mark) => sync(storage, engine, mark).await,
-                Step::Settle { id, from, to } => settle(storage, id, from, to).await,
-                Step::Remove { id } => storage.remove(id).await,
-                Step::Examine { at } => {
-                    let dead = examine::is_dead(storage, engine.buffer.whole(), &engine.region, at).await;
-                    engine.region.examined(at, dead);
-                    Ok(())
-                }
-                Step::Drop { .. } => Ok(()),
-            };
-            under_way(engine, false);
-            next = engine.performed(step, outcome)?;
-        }
-        Ok(())
+        run(&mut self.storage, &mut self.engine, goal).await
     }
 
     /// Writes a batch once there is a place for it.
     #[cfg_attr(feature = "alloc", inline)]
-    async fn put(&mut self, mut draft: Draft<'_>) -> Result<Appended, Error<S::Error>> {
-        let offset = match self.engine.ready_at(&draft) {
+    async fn put(&mut self, draft: &mut Draft<'_>) -> Result<Appended, Error<S::Error>> {
+        let offset = match self.engine.ready_at(draft) {
             Some(offset) => offset,
             None => self.run(draft.goal()).await?,
         };
-        let header = self.engine.frame_header(&mut draft, offset).map_err(Refusal::on)?;
+        self.put_at(draft, offset).await
+    }
+
+    #[cfg_attr(feature = "alloc", inline)]
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    async fn put_at(&mut self, draft: &mut Draft<'_>, offset: u32) -> Result<Appended, Error<S::Error>> {
+        let header = self.engine.frame_header(draft, offset).map_err(Refusal::on)?;
         under_way(&mut self.engine, true);
-        let [head, value] = self.engine.payload(&draft);
+        let [head, value] = self.engine.payload(draft);
         let written = self
             .storage
             .write(self.engine.active(), offset, &[&header, head, value])
             .await;
         under_way(&mut self.engine, false);
-        self.engine.written(&draft, offset, &header, written)
+        self.engine.written(draft, offset, &header, written)
     }
 
     /// Appends one record to `table`. On return it is written.
@@ -173,6 +131,7 @@ impl<'w, S: Storage> Log<'w, S> {
     /// [`Error::RecordTooLarge`] and [`Error::SequenceExhausted`]: nothing was written and no sequence used.
     /// [`Error::Full`]; [`Error::Poisoned`]; [`Error::ReadOnly`]; [`Error::Closed`]; [`Error::Storage`] poisons
     /// where a write or sync failed.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub async fn append(&mut self, table: u64, value: &[u8]) -> Result<Appended, Error<S::Error>> {
         self.append_record(&NewRecord::new(table, value)).await
     }
@@ -181,6 +140,7 @@ impl<'w, S: Storage> Log<'w, S> {
     ///
     /// # Errors
     /// As [`Log::append`].
+    #[inline]
     pub async fn append_record(&mut self, record: &NewRecord<'_>) -> Result<Appended, Error<S::Error>> {
         self.append_prepared(&Prepared::new(record, self.engine.region.checksum))
             .await
@@ -192,8 +152,10 @@ impl<'w, S: Storage> Log<'w, S> {
     /// As [`Log::append`].
     pub async fn append_prepared(&mut self, record: &Prepared<'_>) -> Result<Appended, Error<S::Error>> {
         self.resume().await?;
-        let draft = self.engine.draft_record(record).map_err(Refusal::on)?;
-        self.put(draft).await
+        match self.engine.draft_record(record) {
+            Ok(ref mut draft) => self.put(draft).await,
+            Err(refusal) => Err(refusal.on()),
+        }
     }
 
     /// Appends a batch: after a crash all of it is there, or nothing. On return it is written.
@@ -217,8 +179,8 @@ impl<'w, S: Storage> Log<'w, S> {
     /// As [`Log::append_batch`].
     pub async fn append_encoded(&mut self, batch: &Batch<'_>, payload_crc: u32) -> Result<Appended, Error<S::Error>> {
         self.resume().await?;
-        let draft = self.engine.draft_batch(batch, payload_crc).map_err(Refusal::on)?;
-        self.put(draft).await
+        let mut draft = self.engine.draft_batch(batch, payload_crc).map_err(Refusal::on)?;
+        self.put(&mut draft).await
     }
 
     /// Deletes the records of `table` up to `sequence`, that one included, as far as they were given. On return
@@ -249,11 +211,14 @@ impl<'w, S: Storage> Log<'w, S> {
         .await
     }
 
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     async fn delete(&mut self, void: Void) -> Result<Appended, Error<S::Error>> {
         self.resume().await?;
-        match self.engine.draft_void(void).map_err(Refusal::on)? {
-            Some(draft) => self.put(draft).await,
-            None => Ok(self.engine.nothing_appended()),
+        let mut head = EncodedHead::EMPTY;
+        match self.engine.draft_void(void, &mut head) {
+            Ok(Some(ref mut draft)) => self.put(draft).await,
+            Ok(None) => Ok(self.engine.nothing_appended()),
+            Err(refusal) => Err(refusal.on()),
         }
     }
 
@@ -380,6 +345,65 @@ impl<'w, S: Storage> Log<'w, S> {
     }
 }
 
+/// Recovers the region, and makes it durable where it is new.
+#[twin(AFIT)]
+async fn recover<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mode: Mode) -> Result<(), Error<S::Error>> {
+    drive(storage, engine, mode).await?;
+    match engine.first_goal() {
+        Some(goal) => run(storage, engine, goal).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Performs steps until the goal is reached; the offset of an append's frame.
+#[twin(AFIT)]
+#[cfg_attr(not(feature = "alloc"), inline(never))]
+async fn run<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, goal: Goal) -> Result<u32, Error<S::Error>> {
+    engine.begin();
+    loop {
+        match engine.region.plan(goal) {
+            Ok(Step::Ready { offset }) => return Ok(offset),
+            Ok(Step::Examine { at }) => {
+                // Reads alone: nothing is under way that could be in doubt.
+                let dead = examine::is_dead(&mut engine.walk, storage, engine.buffer.whole(), &engine.region, at).await;
+                engine.region.examined(at, dead);
+            }
+            Ok(step) => perform(storage, engine, step).await?,
+            Err(stop) => return Err(stop.into()),
+        }
+    }
+}
+
+/// Performs a step, and what must come with it.
+#[twin(AFIT)]
+#[cfg_attr(not(feature = "alloc"), inline(never))] // Beside the planning, not on top of it.
+pub(crate) async fn perform<S: Storage>(
+    storage: &mut S,
+    engine: &mut Engine<'_>,
+    step: Step,
+) -> Result<(), Error<S::Error>> {
+    let mut next = Some(step);
+    while let Some(step) = next {
+        let frame_len = match step {
+            Step::Write { control, offset, .. } => engine.build(control, offset).map_err(Refusal::on)?,
+            _ => 0,
+        };
+        under_way(engine, true);
+        let outcome = match step {
+            Step::Ready { .. } | Step::Examine { .. } | Step::Drop { .. } => Ok(()),
+            Step::Create { id } => create(storage, engine, id).await,
+            Step::Claim { id, end } => storage.claim(id, end).await,
+            Step::Write { id, offset, .. } => storage.write(id, offset, &[engine.built(frame_len)]).await,
+            Step::Sync(mark) => sync(storage, engine, mark).await,
+            Step::Settle { id, from, to } => settle(storage, id, from, to).await,
+            Step::Remove { id } => storage.remove(id).await,
+        };
+        under_way(engine, false);
+        next = engine.performed(step, outcome)?;
+    }
+    Ok(())
+}
+
 /// Notes that a call is under way: where that is the last word, its future was dropped.
 const fn under_way(engine: &mut Engine<'_>, is: bool) {
     if CAN_BE_DROPPED {
@@ -396,7 +420,7 @@ async fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Ma
         engine.region.synced(mark);
     }
     if mutation::is(Mutation::SyncWrongSegment)
-        && let Some(spare) = engine.region.spares[0]
+        && let Some(spare) = engine.region.aside.spares[0]
     {
         mark.segment = spare.id();
     }
@@ -408,6 +432,12 @@ async fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Ma
 }
 
 #[twin(AFIT)]
+#[cfg_attr(not(feature = "alloc"), inline(never))] // The header is not on the stack of other steps.
+async fn create<S: Storage>(storage: &mut S, engine: &Engine<'_>, id: SegmentId) -> Result<(), S::Error> {
+    storage.create(id, &engine.header(id)).await
+}
+
+#[twin(AFIT)]
 async fn settle<S: Storage>(storage: &mut S, id: SegmentId, from: u32, to: u32) -> Result<(), S::Error> {
     if mutation::is(Mutation::SkipSettle) {
         return Ok(());
@@ -415,16 +445,14 @@ async fn settle<S: Storage>(storage: &mut S, id: SegmentId, from: u32, to: u32) 
     storage.settle(id, from, to).await
 }
 
-/// Performs what a recovery asks for until it needs nothing more.
+/// Performs what the recovery asks for until it needs nothing more.
 #[twin(AFIT)]
-async fn drive<S: Storage>(
-    storage: &mut S,
-    buffer: &mut [u8],
-    recovery: &mut Recovery<'_, '_>,
-) -> Result<(), Error<S::Error>> {
+#[inline(never)] // The recovery leaves the stack before the log is used.
+async fn drive<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mode: Mode) -> Result<(), Error<S::Error>> {
+    let (mut recovery, buffer) = engine.recovery(mode);
     loop {
         match recovery.need() {
-            Need::Nothing => return Ok(()),
+            Need::Nothing => return recovery.finish().map_err(Refusal::on),
             Need::List => {
                 storage
                     .segments(&mut |found| recovery.found(found))
@@ -432,15 +460,17 @@ async fn drive<S: Storage>(
                     .map_err(Error::Storage)?;
                 recovery.listed().map_err(Refusal::on)?;
             }
-            Need::Read { id, offset, min, len } => {
-                let read = |bytes: &[u8]| recovery.read(bytes);
-                media::with_bytes(storage, buffer, (id, offset), (min, len), read)
-                    .await?
-                    .map_err(Refusal::on)?;
+            Need::Header { id } => {
+                let bytes = media::header(storage, buffer, id, 0, header::HEADER_LEN).await?;
+                recovery.header(bytes).map_err(Refusal::on)?;
+            }
+            Need::Walk => {
+                let event = media::next(recovery.walk, storage, buffer).await?;
+                recovery.met(event).map_err(Refusal::on)?;
             }
             Need::Extent { id } => {
                 let extent = storage.extent(id).await.map_err(Error::Storage)?;
-                recovery.extent(extent).map_err(Refusal::on)?;
+                recovery.extent(extent);
             }
             Need::Settle { id, from, to } => {
                 let settled = settle(storage, id, from, to).await;

@@ -3,7 +3,7 @@
 use core::ops::RangeBounds;
 
 use super::log::Log;
-use super::media::{self, Walk, corrupt};
+use super::media::{self, corrupt};
 use super::storage::Storage;
 use super::{examine, twin};
 use crate::error::Error;
@@ -13,6 +13,7 @@ use crate::mutation::{self, Mutation};
 use crate::position::Position;
 use crate::record::{Record, sequences};
 use crate::report::Reason;
+use crate::scan::walk::Walk;
 use crate::scan::{End, Event};
 use crate::voids;
 
@@ -25,8 +26,7 @@ pub struct Reads<'l, 'w, S> {
     to: u64,
     /// The id of the segment to look at next.
     segment: u64,
-    walk: Walk,
-    /// The walk is under way.
+    /// The walk of the log is under way, for this.
     walking: bool,
     /// A record was found, and is yet to be lent.
     found: bool,
@@ -38,9 +38,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     pub(crate) fn new(log: &'l mut Log<'w, S>, table: Option<u64>, range: impl RangeBounds<u64>) -> Self {
         let bounds = sequences(&range);
         let (from, to) = bounds.unwrap_or_default();
-        let region = &log.engine.region;
         Self {
-            walk: Walk::new(region.layout, region.checksum),
             walking: false,
             log,
             table,
@@ -54,6 +52,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
 
     /// The next record. After an error, which names where it is, the reading goes on behind the damaged segment.
     #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend")]
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub async fn next(&mut self) -> Option<Result<Record<'_>, Error<S::Error>>> {
         if !self.found {
             match self.find().await {
@@ -66,7 +65,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
             }
         }
         let Log { engine, storage } = &mut *self.log;
-        let lent = lend(&mut self.walk, storage, engine.buffer.whole()).await;
+        let lent = lend(&mut engine.walk, storage, engine.buffer.whole()).await;
         self.found = false;
         Some(lent)
     }
@@ -79,8 +78,8 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 return Ok(false);
             }
             let Log { engine, storage } = &mut *self.log;
-            let walk = &mut self.walk;
-            match walk.next(storage, engine.buffer.whole()).await? {
+            let walk = &mut *engine.walk;
+            match media::next(walk, storage, engine.buffer.whole()).await? {
                 Event::Record => {
                     let record = walk.scan.record();
                     if record.sequence > self.to {
@@ -93,9 +92,12 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                         return Ok(true);
                     }
                 }
-                Event::End(End::Exact) => self.walking = false,
-                Event::End(End::Damaged { offset, reason }) => return Err(corrupt(walk.id, offset, reason)),
-                Event::End(_) | Event::Restart => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Resume)),
+                Event::End => match walk.scan.end() {
+                    End::Exact => self.walking = false,
+                    End::Damaged { offset, damage } => return Err(corrupt(walk.id, offset, damage.into())),
+                    _ => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Resume)),
+                },
+                Event::Restart => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Resume)),
                 _ => {}
             }
         }
@@ -105,7 +107,8 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     #[inline(never)] // Once a segment.
     async fn open_next(&mut self) -> Result<bool, Error<S::Error>> {
         while !self.done {
-            let region = &self.log.engine.region;
+            let Log { engine, storage } = &mut *self.log;
+            let region = &engine.region;
             let mut listed = region.listed().filter(|segment| segment.id >= self.segment);
             let Some(segment) = listed.next().copied() else {
                 self.done = true;
@@ -113,7 +116,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                     return Ok(false);
                 }
                 self.segment = region.active.id.0.saturating_add(1);
-                examine::begin_active(&mut self.walk, region);
+                examine::begin_active(&mut engine.walk, region);
                 self.walking = true;
                 return Ok(true);
             };
@@ -134,9 +137,8 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
             }
             let wanted = self.table;
             let mut may_hold = true;
-            let Log { engine, storage } = &mut *self.log;
             let begun = examine::begin(
-                &mut self.walk,
+                &mut engine.walk,
                 storage,
                 engine.buffer.whole(),
                 &engine.region,
@@ -169,7 +171,7 @@ async fn lend<'a, S: Storage>(
     Ok(Record {
         table: record.table,
         sequence: record.sequence,
-        value: walk.value(storage, buffer, record.value, record.value_len).await?,
+        value: media::value(walk, storage, buffer, record.value, record.value_len).await?,
         timestamp: record.timestamp,
         index: record.index,
         epoch: record.epoch,
@@ -186,43 +188,47 @@ impl<S: Storage> Log<'_, S> {
     pub async fn read_at(&mut self, position: Position) -> Result<Record<'_>, Error<S::Error>> {
         self.resume().await?;
         let Self { engine, storage } = self;
-        let (region, buffer) = (&engine.region, engine.buffer.whole());
+        let (region, walk, buffer) = (&engine.region, &mut *engine.walk, engine.buffer.whole());
         let (id, offset) = (position.segment(), position.offset);
-        let mut walk = Walk::new(region.layout, region.checksum);
         let first_sequence = if id == region.active.id {
-            examine::begin_active(&mut walk, region);
+            examine::begin_active(walk, region);
             region.active.first_sequence
         } else {
             let segment = region.listed().find(|segment| segment.id == id.0);
             let segment = segment.ok_or(Error::NoRecord)?;
-            examine::begin(&mut walk, storage, buffer, region, segment, &mut |_| {}).await?;
+            examine::begin(walk, storage, buffer, region, segment, &mut |_| {}).await?;
             segment.first_sequence
         };
         let scan = &mut walk.scan;
-        let header_len = frame::HEADER_LEN as u32;
-        let in_bounds = offset.checked_add(header_len).is_some_and(|end| end <= scan.limit());
+        let in_bounds = offset
+            .checked_add(frame::HEADER_LEN as u32)
+            .is_some_and(|end| end <= scan.limit());
         // A frame that was cut off may still verify.
         if !in_bounds || !offset.is_multiple_of(8) || scan.cuts().hold(offset) {
             return Err(Error::NoRecord);
         }
-        let header = media::with_bytes(storage, buffer, (id, offset), (header_len, header_len), |bytes| {
-            let header = Header::decode(bytes.first_chunk()?, scan.binding(), offset, scan.base()).ok()?;
-            (header.kind == Kind::Batch && position.matches(bytes)).then_some(header)
-        })
-        .await?;
+        let bytes = media::header(storage, buffer, id, offset, frame::HEADER_LEN).await?;
+        let decode = |bytes| Header::decode(bytes, scan.binding(), offset, scan.base()).ok();
+        let header = bytes
+            .first_chunk()
+            .and_then(decode)
+            .filter(|header| header.kind == Kind::Batch && position.matches(bytes));
         if !scan.start_at(offset, &header.ok_or(Error::NoRecord)?, first_sequence) {
             return Err(corrupt(id, offset, Reason::Sequence));
         }
         let mut frames = 0;
         let mut left = position.record;
         loop {
-            match walk.next(storage, buffer).await? {
+            match media::next(walk, storage, buffer).await? {
                 Event::Frame { .. } if frames > 0 => return Err(Error::NoRecord),
                 Event::Frame { .. } => frames += 1,
                 Event::Record if left == 0 => break,
                 Event::Record => left -= 1,
-                Event::End(End::Damaged { offset, reason }) => return Err(corrupt(id, offset, reason)),
-                Event::End(_) | Event::Restart => return Err(Error::NoRecord),
+                Event::End => match walk.scan.end() {
+                    End::Damaged { offset, damage } => return Err(corrupt(id, offset, damage.into())),
+                    _ => return Err(Error::NoRecord),
+                },
+                Event::Restart => return Err(Error::NoRecord),
                 _ => {}
             }
         }
@@ -230,6 +236,6 @@ impl<S: Storage> Log<'_, S> {
         if voids::covers(region.voids.as_slice(), record.table, record.sequence) {
             return Err(Error::NoRecord);
         }
-        lend(&mut walk, storage, buffer).await
+        lend(walk, storage, buffer).await
     }
 }

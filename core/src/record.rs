@@ -161,35 +161,33 @@ impl core::error::Error for Malformed {}
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EncodedHead {
     bytes: [u8; MAX_HEAD_LEN],
-    len: usize,
+    len: u8,
 }
 
 impl EncodedHead {
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(..self.len.into()).unwrap_or_default()
     }
 
-    #[cfg_attr(feature = "alloc", inline)]
-    fn empty() -> Self {
-        Self {
-            bytes: [0; MAX_HEAD_LEN],
-            len: 0,
-        }
-    }
+    /// Nothing yet.
+    pub(crate) const EMPTY: Self = Self {
+        bytes: [0; MAX_HEAD_LEN],
+        len: 0,
+    };
 
     #[cfg_attr(feature = "alloc", inline)]
     fn varint(&mut self, value: u64) {
-        if let Some(rest) = self.bytes.get_mut(self.len..)
+        if let Some(rest) = self.bytes.get_mut(self.len.into()..)
             && let Some(len) = wire::put_varint(rest, value)
         {
-            self.len += len;
+            self.len += len as u8;
         }
     }
 
     #[cfg_attr(feature = "alloc", inline)]
     fn byte(&mut self, value: u8) {
-        if let Some(slot) = self.bytes.get_mut(self.len) {
+        if let Some(slot) = self.bytes.get_mut(usize::from(self.len)) {
             *slot = value;
             self.len += 1;
         }
@@ -198,7 +196,7 @@ impl EncodedHead {
     /// The head of a user record that follows one of `previous_table`.
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn user(record: &NewRecord<'_>, previous_table: Option<u64>) -> Self {
-        let mut head = Self::empty();
+        let mut head = Self::EMPTY;
         let same_table = previous_table == Some(record.table);
         let extended = record.timestamp.is_some() || record.index.is_some();
         let mut first = (record.value.len() as u64) << FLAG_BITS;
@@ -224,13 +222,18 @@ impl EncodedHead {
     }
 
     pub(crate) fn void(void: Void) -> Self {
-        let mut head = Self::empty();
-        head.varint(CONTROL);
-        head.varint(void.table);
-        for byte in void.from.to_le_bytes().into_iter().chain(void.to.to_le_bytes()) {
-            head.byte(byte);
-        }
+        let mut head = Self::EMPTY;
+        head.put_void(void);
         head
+    }
+
+    /// Puts a whole void behind what is there.
+    pub(crate) fn put_void(&mut self, void: Void) {
+        self.varint(CONTROL);
+        self.varint(void.table);
+        for byte in void.from.to_le_bytes().into_iter().chain(void.to.to_le_bytes()) {
+            self.byte(byte);
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl<S> Log<'_, S> {
                 id: active.id,
                 first_sequence: active.first_sequence,
                 next_sequence: region.next_sequence,
-                end: active.end(),
+                end: region.active_end(),
                 sealed: false,
             },
             active_cuts: region.aside.cuts,

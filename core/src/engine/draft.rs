@@ -62,7 +62,7 @@ enum Content<'a> {
     /// its sequence.
     Mixed(&'a Batch<'a>),
     /// One deletion.
-    Void(EncodedHead, Void),
+    Void(&'a EncodedHead),
 }
 
 /// What a batch will be.
@@ -112,8 +112,9 @@ impl Engine<'_> {
         Ok(draft)
     }
 
-    /// The draft of a deletion, as far as its sequences were given; `None` where there is nothing to delete.
-    pub(crate) fn draft_void(&self, void: Void) -> Result<Option<Draft<'static>>, Refusal> {
+    /// The draft of a deletion, as far as its sequences were given; `None` where there is nothing to delete. It is encoded in
+    /// `head`.
+    pub(crate) fn draft_void<'a>(&self, void: Void, head: &'a mut EncodedHead) -> Result<Option<Draft<'a>>, Refusal> {
         self.writable()?;
         let void = void.given(self.region.next_sequence);
         let nothing =
@@ -122,9 +123,9 @@ impl Engine<'_> {
             return Ok(None);
         }
         self.growth_fits(self.region.voids.growth(void), false)?;
-        let head = EncodedHead::void(void);
+        head.put_void(void);
         let (len, crc) = (head.as_slice().len(), self.region.checksum.of(head.as_slice()));
-        self.draft(Content::Void(head, void), len, crc, 0).map(Some)
+        self.draft(Content::Void(head), len, crc, 0).map(Some)
     }
 
     #[cfg_attr(feature = "alloc", inline)]
@@ -190,7 +191,7 @@ impl Engine<'_> {
     ) -> Result<[u8; frame::HEADER_LEN], Refusal> {
         let mut with_epoch = false;
         match draft.content {
-            Content::Record(_) | Content::Void(..) => {}
+            Content::Record(_) | Content::Void(_) => {}
             Content::Records(batch) => with_epoch = batch.with_epoch(),
             Content::Mixed(batch) => {
                 with_epoch = batch.with_epoch();
@@ -224,7 +225,7 @@ impl Engine<'_> {
                 self.buffer.as_slice().get(..batch.payload_len()).unwrap_or_default(),
                 &[],
             ],
-            Content::Void(head, _) => [head.as_slice(), &[]],
+            Content::Void(head) => [head.as_slice(), &[]],
         }
     }
 
@@ -247,10 +248,7 @@ impl Engine<'_> {
                 region.record_written(record.table, record.index, offset);
                 &[]
             }
-            Content::Void(_, void) => {
-                region.void_written(*void);
-                &[]
-            }
+            Content::Void(head) => head.as_slice(),
             Content::Records(batch) => batch.entries(),
             Content::Mixed(batch) => {
                 let entries = buffer.as_slice().get(batch.entries_start()..batch.payload_len());

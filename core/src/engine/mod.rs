@@ -3,7 +3,7 @@
 
 pub(crate) mod draft;
 
-use crate::capacity::{Buffer, Capacity};
+use crate::capacity::{Buffer, Capacity, Lent};
 use crate::error::{Error, PoisonCause, Refusal};
 use crate::fault::{Fault, StorageError};
 use crate::geometry::{Geometry, Mark, SegmentId};
@@ -12,7 +12,9 @@ use crate::region::Region;
 use crate::region::build::Control;
 use crate::region::plan::{Goal, Step};
 use crate::report::{Report, Tail};
+use crate::scan::walk::Walk;
 use crate::segment::header;
+use crate::segment::layout::Layout;
 use crate::trace::trace;
 
 /// What may be done.
@@ -28,6 +30,7 @@ enum Access {
 pub(crate) struct Engine<'w> {
     pub(crate) region: Region<'w>,
     pub(crate) buffer: Buffer<'w>,
+    pub(crate) walk: Lent<'w, Walk>,
     access: Access,
     /// A call was under way when its future was dropped: what became of it is to be recovered from the medium.
     pub(crate) interrupted: bool,
@@ -35,30 +38,35 @@ pub(crate) struct Engine<'w> {
 
 impl<'w> Engine<'w> {
     /// A region that is yet to be recovered.
-    pub(crate) fn new(options: Options, geometry: Geometry, capacity: Capacity<'w>, mode: Mode) -> Self {
-        let (region, buffer) = Region::new(options, geometry, capacity);
-        let access = match mode {
-            Mode::ReadOnly => Access::ReadOnly,
-            _ => Access::ReadWrite,
-        };
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(crate) fn new(options: &Options, geometry: Geometry, capacity: Capacity<'w>, mode: Mode) -> Self {
+        let mut walk = capacity.walk;
+        walk.scan.fit(Layout::new(geometry), options.checksum);
         Self {
-            region,
-            buffer,
-            access,
+            region: Region::new(options, geometry, capacity.facts),
+            buffer: capacity.buffer,
+            walk,
+            access: match mode {
+                Mode::ReadOnly => Access::ReadOnly,
+                _ => Access::ReadWrite,
+            },
             interrupted: false,
         }
     }
 
     /// The recovery of the region, and the buffer that it reads into.
     pub(crate) fn recovery(&mut self, mode: Mode) -> (Recovery<'_, 'w>, &mut [u8]) {
-        (Recovery::new(&mut self.region, mode), self.buffer.whole())
+        (
+            Recovery::new(&mut self.region, &mut self.walk, mode),
+            self.buffer.whole(),
+        )
     }
 
     /// What the recovery found and did.
     pub(crate) fn report(&self) -> Report {
         let opened = &self.region.aside.opened;
         Report {
-            region: self.region.id,
+            region: self.region.aside.region,
             geometry: self.region.layout.geometry(),
             newest: opened.newest,
             segments: opened.segments,
@@ -103,7 +111,7 @@ impl<'w> Engine<'w> {
 
     /// A goal is set: a storage that had no room may have some now.
     pub(crate) fn begin(&mut self) {
-        self.region.refused = false;
+        self.region.aside.refused = false;
     }
 
     /// What a sync needs before the host can perform it itself: the mark to sync, or a pad to write in front of it.
@@ -149,6 +157,7 @@ impl<'w> Engine<'w> {
 
     /// Takes in what became of a step. Returns one that is to come next whatever the goal: it gives room where the
     /// storage had none.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn performed<E: StorageError>(
         &mut self,
         step: Step,
@@ -163,7 +172,7 @@ impl<'w> Engine<'w> {
             (Step::Claim { id, end }, Ok(())) => self.region.claimed(id, end),
             (Step::Create { .. }, Err(error)) if error.fault() == Fault::Full => {
                 let room = self.region.make_room();
-                self.region.refused = room.is_none();
+                self.region.aside.refused = room.is_none();
                 return Ok(room);
             }
             (Step::Claim { id, .. }, Err(error)) if error.fault() == Fault::Full => {
@@ -172,13 +181,13 @@ impl<'w> Engine<'w> {
                     if !self.region.is_second_spare(id) {
                         return Err(Error::Full);
                     }
-                    self.region.refused = true;
+                    self.region.aside.refused = true;
                 }
                 return Ok(room);
             }
             (Step::Create { id }, Err(error)) => {
                 // What became of it is met at the next open; the id is not tried again.
-                self.region.next_id = id.0.saturating_add(1);
+                self.region.aside.next_id = id.0.saturating_add(1);
                 return Err(Error::Storage(error));
             }
             (Step::Claim { .. }, Err(error)) => return Err(Error::Storage(error)),

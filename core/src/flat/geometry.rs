@@ -162,7 +162,6 @@ pub struct FlatGeometry {
     segment: Geometry,
     slot_len: u32,
     slot_count: u32,
-    has_erase: bool,
 }
 
 /// Slots that a log cannot do without: one to append to, and two to go on in.
@@ -212,7 +211,6 @@ impl FlatGeometry {
                 segment,
                 slot_len,
                 slot_count: slots,
-                has_erase: erase_unit > 0,
             }),
             Err(error) => Err(FlatGeometryError::Segment(error)),
         }
@@ -236,8 +234,9 @@ impl FlatGeometry {
         self.slot_count
     }
 
+    /// Only what is erased has an erased value.
     pub(crate) const fn has_erase(&self) -> bool {
-        self.has_erase
+        self.segment.erased().is_some()
     }
 
     /// Bytes that the second copy of a header takes.
@@ -247,8 +246,10 @@ impl FlatGeometry {
 
     /// Whether a copy of a header stands at `at` of the device.
     pub(crate) const fn is_header_at(&self, at: u32) -> bool {
-        let in_slot = at % self.slot_len;
-        (in_slot == 0 || in_slot == self.segment.segment_len()) && at / self.slot_len < self.slot_count
+        let (Some(in_slot), Some(slot)) = (at.checked_rem(self.slot_len), at.checked_div(self.slot_len)) else {
+            return false;
+        };
+        (in_slot == 0 || in_slot == self.segment.segment_len()) && slot < self.slot_count
     }
 
     pub(crate) const fn frames_start(&self) -> u32 {

@@ -39,6 +39,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
     /// # Errors
     /// [`OpenError::Geometry`]; [`OpenError::Room`]; [`OpenError::Device`]; [`OpenError::Mismatch`] where the device
     /// holds segments that were made with another geometry; [`OpenError::Shifted`] where none of them stands in a slot.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub async fn open(device: D, slot_len: u32, room: FlatCapacity<'r>) -> Result<Self, OpenError<D::Error>> {
         let mut storage = Self::with_room(device, slot_len, room)?;
         let given = storage.geometry.segment();

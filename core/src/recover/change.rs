@@ -9,12 +9,13 @@ use crate::recover::{Mode, Phase, Recovery};
 
 impl Recovery<'_, '_> {
     /// Everything is read; from here on things change.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(super) fn decided(&mut self) -> Phase {
         if self.is_absent() {
             return self.absent();
         }
         let closed = self.is_closed();
-        let (active, spares) = (&self.region.active, &self.region.spares);
+        let (active, spares) = (&self.region.active, &self.region.aside.spares);
         self.region.segments.retain(&mut |segment| {
             let id = segment.segment();
             id != active.id && spares.iter().flatten().all(|spare| spare.id() != id)
@@ -54,7 +55,7 @@ impl Recovery<'_, '_> {
             Mode::ReadOnly | Mode::Open => Phase::Done,
             Mode::Create | Mode::OpenOrCreate => {
                 self.region.segments.clear();
-                self.region.aside.opened.newest = SegmentId(self.region.next_id);
+                self.region.aside.opened.newest = SegmentId(self.region.aside.next_id);
                 Phase::Clear
             }
         }
@@ -69,12 +70,14 @@ impl Recovery<'_, '_> {
     }
 
     /// Settling failed: what was recovered may be lost, and no second try can tell.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn settle_failed<E>(&mut self, error: E) -> Error<E> {
         self.region.poisoned = Some(PoisonCause::Settle);
         Error::Storage(error)
     }
 
     /// What was recovered is settled.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn settled(&mut self) {
         let active = &self.region.active;
         self.region.aside.opened.settled_bytes = active.tail - active.durable;
@@ -83,6 +86,7 @@ impl Recovery<'_, '_> {
     }
 
     /// What was to go went, or did not: then it costs its own room, and not the log.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn removed<E: StorageError>(&mut self, outcome: Result<(), E>) {
         let outcome = outcome.map_err(|error| error.kind());
         let opened = &mut self.region.aside.opened;
@@ -116,9 +120,10 @@ impl Recovery<'_, '_> {
 
 impl Recovery<'_, '_> {
     /// Whether there is now a region to open, once nothing is needed any more.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn finish(self) -> Result<(), Refusal> {
         // What did not go at the open says nothing of what this session gives up.
-        self.region.stuck_in_a_row = 0;
+        self.region.aside.stuck_in_a_row = 0;
         match (self.mode, self.is_absent()) {
             (Mode::Open | Mode::ReadOnly, true) => Err(Error::NoRegion),
             (Mode::Create, false) => Err(Error::RegionExists),

@@ -9,13 +9,14 @@ use core::ops::ControlFlow;
 
 use crate::checksum::Checksum;
 use crate::error::{Error, Refusal};
-use crate::facts::{MANIFEST_HEAD_LEN, Retained, State};
+use crate::facts::{MANIFEST_HEAD_LEN, Retained, Spare, State};
 use crate::fault::Found;
 use crate::frame;
 use crate::geometry::SegmentId;
-use crate::region::{Region, Session, Spare};
+use crate::region::{Region, Session};
 use crate::report::{Corruption, Reason, Tail};
-use crate::scan::{End, Event, Limit, Scan};
+use crate::scan::walk::Walk;
+use crate::scan::{End, Event, Limit};
 use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::align_up;
@@ -58,13 +59,12 @@ impl Options {
 pub(crate) enum Need {
     /// A listing, told to [`Recovery::found`].
     List,
-    /// Bytes of a segment: at least `min`, at best `len`.
-    Read {
+    /// The header of a segment.
+    Header {
         id: SegmentId,
-        offset: u32,
-        min: u32,
-        len: u32,
     },
+    /// The next event of [`Recovery::walk`].
+    Walk,
     /// The extent of a segment.
     Extent {
         id: SegmentId,
@@ -122,8 +122,6 @@ enum Phase {
     Walk {
         at: usize,
         why: Why,
-        offset: u32,
-        min: u32,
     },
     Settle,
     Remove,
@@ -147,7 +145,7 @@ pub(crate) struct Recovery<'r, 'w> {
     mode: Mode,
     phase: Phase,
     /// The walk in hand, and the seed of its segment's checksums.
-    scan: Scan,
+    pub(crate) walk: &'r mut Walk,
     seed: u32,
     found: usize,
     unreadable: u32,
@@ -161,14 +159,12 @@ pub(crate) struct Recovery<'r, 'w> {
     successor: Option<SegmentId>,
     /// Id and first sequence of the segment that the manifest listed last.
     last: (u64, u64),
-    /// Start of the batch whose records are being walked.
-    frame: u32,
 }
 
 impl<'r, 'w> Recovery<'r, 'w> {
-    pub(crate) fn new(region: &'r mut Region<'w>, mode: Mode) -> Self {
+    pub(crate) fn new(region: &'r mut Region<'w>, walk: &'r mut Walk, mode: Mode) -> Self {
         Self {
-            scan: Scan::new(region.layout, region.checksum),
+            walk,
             region,
             mode,
             phase: Phase::List,
@@ -181,7 +177,6 @@ impl<'r, 'w> Recovery<'r, 'w> {
             duplicate: None,
             successor: None,
             last: (0, 0),
-            frame: 0,
         }
     }
 
@@ -195,6 +190,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
     }
 
     /// Takes one entry of a listing.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn found(&mut self, found: Found) -> ControlFlow<()> {
         if !matches!(self.phase, Phase::List) {
             // Prepared or sealed, a segment stays: only a slot that is neither goes, unless there is no region.
@@ -212,7 +208,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
             Found::Unreadable { .. } => self.unreadable += 1,
             Found::Segment(id) => {
                 self.found += 1;
-                self.region.next_id = self.region.next_id.max(id.0.saturating_add(1));
+                self.region.aside.next_id = self.region.aside.next_id.max(id.0.saturating_add(1));
                 let list = self.region.segments.as_slice();
                 let at = list.partition_point(|other| other.id < id.0);
                 if list.get(at).is_some_and(|other| other.id == id.0) {
@@ -228,6 +224,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
     }
 
     /// The listing is complete.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn listed(&mut self) -> Result<(), Refusal> {
         self.passed = 0;
         match (self.phase, self.met.take()) {
@@ -270,26 +267,13 @@ impl<'r, 'w> Recovery<'r, 'w> {
         segment.map_or(SegmentId(0), Retained::segment)
     }
 
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn need(&self) -> Need {
-        let header = |at| Need::Read {
-            id: self.id_at(at),
-            offset: 0,
-            min: header::HEADER_LEN as u32,
-            len: header::HEADER_LEN as u32,
-        };
         match self.phase {
             Phase::List | Phase::ListSlots | Phase::Clear => Need::List,
-            Phase::Check { at } | Phase::Open { at, .. } => header(at),
+            Phase::Check { at } | Phase::Open { at, .. } => Need::Header { id: self.id_at(at) },
             Phase::Extent { at, .. } => Need::Extent { id: self.id_at(at) },
-            Phase::Walk { at, offset, min, .. } => {
-                let limit = self.scan.limit();
-                Need::Read {
-                    id: self.id_at(at),
-                    offset,
-                    min: min.min(crate::scan::MAX_WANTED_LEN as u32),
-                    len: limit.saturating_sub(offset).max(min),
-                }
-            }
+            Phase::Walk { .. } => Need::Walk,
             Phase::Settle => {
                 let (from, to) = self.region.unsettled();
                 Need::Settle {
@@ -319,50 +303,46 @@ impl<'r, 'w> Recovery<'r, 'w> {
     }
 
     /// Takes the extent that was asked for.
-    pub(crate) fn extent(&mut self, extent: u32) -> Result<(), Refusal> {
-        let Phase::Extent { at, why } = self.phase else {
-            return Ok(());
-        };
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(crate) fn extent(&mut self, extent: u32) {
+        let Phase::Extent { at, why } = self.phase else { return };
         let segment_len = self.region.layout.segment_len();
         let limit = match why {
             Why::Probe => Limit::Probe(segment_len),
             Why::Newest | Why::Above => Limit::Extent(extent.min(segment_len)),
         };
-        self.scan.begin(self.seed, limit, self.region.incarnation, Cuts::NONE);
-        self.walk(at, why, 0, &[])
+        let (id, base) = (self.id_at(at), self.region.aside.incarnation);
+        self.walk.begin(id, self.seed, limit, base, &Cuts::NONE);
+        self.phase = Phase::Walk { at, why };
     }
 
-    /// Takes bytes that were asked for.
-    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        match self.phase {
-            Phase::Check { at } => {
-                self.check(at, bytes)?;
-                self.phase = if at + 1 < self.found {
-                    Phase::Check { at: at + 1 }
-                } else {
-                    Phase::Open { at, why: Why::Probe }
-                };
-                Ok(())
-            }
-            Phase::Open { at, why } => {
-                self.seed = self.check(at, bytes)?.binding(self.region.checksum).seed();
-                self.phase = Phase::Extent { at, why };
-                if why == Why::Probe {
-                    // The question is about the manifest alone, whatever the extent.
-                    return self.extent(0);
-                }
-                Ok(())
-            }
-            Phase::Walk { at, why, offset, .. } => self.walk(at, why, offset, bytes),
-            _ => Ok(()),
-        }
-    }
-
-    fn check(&self, at: usize, bytes: &[u8]) -> Result<header::Header, Refusal> {
+    /// Takes the header that was asked for.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(crate) fn header(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let (Phase::Check { at } | Phase::Open { at, .. }) = self.phase else {
+            return Ok(());
+        };
         let id = self.id_at(at);
         let header = header::Header::decode(bytes, self.region.checksum)
             .map_err(|error| corrupt(id, 0, Reason::Header(error)))?;
-        if header.region != self.region.id {
+        self.check(id, &header)?;
+        if let Phase::Open { why, .. } = self.phase {
+            self.seed = header.binding(self.region.checksum).seed();
+            self.phase = Phase::Extent { at, why };
+            if why == Why::Probe {
+                // The question is about the manifest alone, whatever the extent.
+                self.extent(0);
+            }
+        } else if at + 1 < self.found {
+            self.phase = Phase::Check { at: at + 1 };
+        } else {
+            self.phase = Phase::Open { at, why: Why::Probe };
+        }
+        Ok(())
+    }
+
+    fn check(&self, id: SegmentId, header: &header::Header) -> Result<(), Refusal> {
+        if header.region != self.region.aside.region {
             return Err(corrupt(id, 0, Reason::Region { found: header.region }));
         }
         if header.segment != id {
@@ -375,44 +355,35 @@ impl<'r, 'w> Recovery<'r, 'w> {
                 given,
             });
         }
-        Ok(header)
+        Ok(())
     }
 
-    fn walk(&mut self, at: usize, why: Why, offset: u32, bytes: &[u8]) -> Result<(), Refusal> {
-        loop {
-            let event = self.scan.next(offset, bytes);
-            match event {
-                Event::More { offset, len } => {
-                    self.phase = Phase::Walk {
-                        at,
-                        why,
-                        offset,
-                        min: len,
-                    };
-                    return Ok(());
-                }
-                Event::End(end) => return self.ended(at, why, end),
-                Event::Manifest { .. } if why == Why::Probe => {
-                    self.phase = Phase::Extent { at, why: Why::Newest };
-                    return Ok(());
-                }
-                _ if why == Why::Newest => self.newest_event(self.id_at(at), event)?,
-                // A manifest that did not verify a moment ago.
-                _ => {
-                    return Err(corrupt(
-                        self.id_at(at),
-                        self.region.layout.frames_start(),
-                        Reason::Manifest,
-                    ));
-                }
+    /// Takes the event that was asked for.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(crate) fn met(&mut self, event: Event) -> Result<(), Refusal> {
+        let Phase::Walk { at, why } = self.phase else {
+            return Ok(());
+        };
+        match event {
+            Event::End => self.ended(at, why, self.walk.scan.end()),
+            Event::Manifest if why == Why::Probe => {
+                self.phase = Phase::Extent { at, why: Why::Newest };
+                Ok(())
             }
+            _ if why == Why::Newest => self.newest_event(self.id_at(at), event),
+            // A manifest that did not verify a moment ago.
+            _ => Err(corrupt(
+                self.id_at(at),
+                self.region.layout.frames_start(),
+                Reason::Manifest,
+            )),
         }
     }
 
     fn ended(&mut self, at: usize, why: Why, end: End) -> Result<(), Refusal> {
         let id = self.id_at(at);
         match (why, end) {
-            (_, End::Damaged { offset, reason }) => Err(corrupt(id, offset, reason)),
+            (_, End::Damaged { offset, damage }) => Err(corrupt(id, offset, damage.into())),
             (Why::Probe, _) => {
                 // Prepared, never begun, or damaged: judged when the newest segment is known.
                 match at.checked_sub(1) {
@@ -471,7 +442,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
         if self.is_closed()
             && blank
             && telling
-            && let Some(slot) = self.region.spares.iter_mut().find(|slot| slot.is_none())
+            && let Some(slot) = self.region.aside.spares.iter_mut().find(|slot| slot.is_none())
         {
             *slot = Spare::new(id, self.seed);
         }

@@ -12,10 +12,7 @@ use crate::voids::Listed;
 
 impl Recovery<'_, '_> {
     pub(super) fn newest_event(&mut self, newest: SegmentId, event: Event) -> Result<(), Refusal> {
-        let manifest = corrupt(newest, self.region.layout.frames_start(), Reason::Manifest);
-        let too_many = Error::TooManyVoids {
-            max: self.region.voids.limit(),
-        };
+        let scan = &self.walk.scan;
         match event {
             Event::Restart => {
                 self.region.voids.clear();
@@ -24,56 +21,75 @@ impl Recovery<'_, '_> {
                     segment.set_state(State::Leftover);
                 }
             }
-            Event::Manifest { head, .. } => {
-                self.region.active.manifest_end = self.scan.offset();
+            Event::Manifest => {
+                self.region.aside.manifest_end = scan.offset();
                 self.last = (0, 0);
-                if head.voids as usize > self.region.voids.limit() {
-                    return Err(too_many);
+                if scan.listed_voids() as usize > self.region.voids.limit() {
+                    return Err(self.too_many_voids());
                 }
             }
-            Event::Retained(retained) => {
+            Event::Retained => {
+                let retained = *scan.retained();
                 let in_bounds = retained.end <= self.region.layout.segment_len()
                     && retained.end >= self.region.layout.frames_start()
                     && retained.seal_len() <= retained.end
-                    && retained.first_sequence <= self.scan.first_sequence()
+                    && retained.first_sequence <= scan.first_sequence()
                     && retained.id < newest.0;
                 // Reading finds a sequence by the order of the segments.
                 let (id, first_sequence) = core::mem::replace(&mut self.last, (retained.id, retained.first_sequence));
                 if !in_bounds || retained.id <= id || retained.first_sequence < first_sequence {
-                    return Err(manifest);
+                    return Err(self.bad_manifest(newest));
                 }
                 let segments = self.region.segments.as_mut_slice();
                 let at = segments.partition_point(|segment| segment.id < retained.id);
                 match segments.get_mut(at) {
-                    Some(segment) if segment.id == retained.id => *segment = retained,
+                    Some(segment) if segment.id == retained.id => {
+                        // Field by field: the compiler would call for a move of bytes that may overlap.
+                        let Retained {
+                            id,
+                            first_sequence,
+                            end,
+                            ..
+                        } = retained;
+                        *segment = Retained::new(id, first_sequence, end, retained.seal_len());
+                    }
                     _ => return Err(corrupt(retained.segment(), 0, Reason::Missing)),
                 }
             }
-            Event::Void { void, listed: true } => match self.region.voids.push_listed(void) {
-                Listed::Taken if void.to < self.scan.first_sequence() => {}
-                Listed::Full => return Err(too_many),
-                Listed::Taken | Listed::Disorder => return Err(manifest),
+            Event::Void { listed: true } => match self.region.voids.push_listed(scan.void()) {
+                Listed::Taken if scan.void().to < scan.first_sequence() => {}
+                Listed::Full => return Err(self.too_many_voids()),
+                Listed::Taken | Listed::Disorder => return Err(self.bad_manifest(newest)),
             },
-            Event::Void { void, listed: false } => {
-                if !void.is_empty() && !self.region.voids.gather(void) {
-                    return Err(too_many);
+            Event::Void { listed: false } => {
+                if !scan.void().is_empty() && !self.region.voids.gather(scan.void()) {
+                    return Err(self.too_many_voids());
                 }
             }
-            Event::Frame { offset, kind } => {
+            Event::Frame { kind } => {
                 if kind == Kind::Batch {
-                    self.frame = offset;
-                    self.region.tables.note_frame(offset);
+                    self.region.tables.note_frame(scan.frame());
                 }
             }
             Event::Record => {
-                let record = self.scan.record();
+                let record = scan.record();
                 self.region
                     .tables
-                    .note_record(record.table, record.sequence, record.index, self.frame);
+                    .note_record(record.table, record.sequence, record.index, scan.frame());
             }
-            Event::More { .. } | Event::End(_) => {}
+            Event::More | Event::End => {}
         }
         Ok(())
+    }
+
+    fn bad_manifest(&self, newest: SegmentId) -> Refusal {
+        corrupt(newest, self.region.layout.frames_start(), Reason::Manifest)
+    }
+
+    fn too_many_voids(&self) -> Refusal {
+        Error::TooManyVoids {
+            max: self.region.voids.limit(),
+        }
     }
 
     pub(super) fn newest_ended(&mut self, at: usize, end: End) -> Result<(), Refusal> {
@@ -86,7 +102,8 @@ impl Recovery<'_, '_> {
                 self.successor = above.next().filter(|_| sealed).map(Retained::segment);
                 offset
             }
-            End::Sealed { end, successor, .. } => {
+            End::Sealed { end, .. } => {
+                let successor = self.walk.scan.successor();
                 let mut segments = self.region.segments.as_slice().iter();
                 if successor <= id || !segments.any(|segment| segment.id == successor.0) {
                     return Err(corrupt(successor, 0, Reason::SuccessorMissing));
@@ -96,26 +113,24 @@ impl Recovery<'_, '_> {
             }
             _ => 0,
         };
-        self.region.examined = 0;
-        let closed = self.scan.is_closed() && matches!(end, End::Clean { .. });
+        self.region.aside.examined = 0;
+        let closed = self.walk.scan.is_closed() && matches!(end, End::Clean { .. });
         let region = &mut *self.region;
         region.active = Active {
             id,
             seed: self.seed,
-            base: self.scan.base(),
-            first_sequence: self.scan.first_sequence(),
+            first_sequence: self.walk.scan.first_sequence(),
             tail,
-            durable: self.scan.watermark(),
+            durable: self.walk.scan.watermark(),
             claimed: 0,
-            manifest_end: region.active.manifest_end,
-            seal: match end {
-                End::Sealed { offset, end, .. } => (offset, end),
-                _ => (0, 0),
-            },
         };
-        region.aside.cuts = *self.scan.cuts();
-        region.incarnation = self.scan.incarnation();
-        region.next_sequence = self.scan.next_sequence();
+        region.aside.base = self.walk.scan.base();
+        if let End::Sealed { offset, end } = end {
+            region.aside.seal = (offset, end);
+        }
+        core::mem::swap(&mut region.aside.cuts, self.walk.scan.cuts_mut());
+        region.aside.incarnation = self.walk.scan.incarnation();
+        region.next_sequence = self.walk.scan.next_sequence();
         region.aside.opened.tail = match end {
             End::Torn { offset, dirty_end, .. } => Tail::Torn {
                 offset,

@@ -33,7 +33,7 @@ impl Region<'_> {
         if self.active_is_dead() {
             return None;
         }
-        Some(self.active.as_retained())
+        Some(self.active_entry())
     }
 
     /// The least sequence that a segment behind the next manifest can hold.
@@ -50,10 +50,10 @@ impl Region<'_> {
     /// The incarnation of a frame of this kind.
     pub(super) fn incarnation_of(&self, control: Control) -> u32 {
         match control {
-            Control::Resume { .. } if mutation::is(Mutation::ResumeKeepsIncarnation) => self.incarnation,
-            Control::Resume { .. } => self.incarnation + 1,
-            Control::Manifest if self.session == Session::Successor => self.incarnation + 1,
-            _ => self.incarnation,
+            Control::Resume { .. } if mutation::is(Mutation::ResumeKeepsIncarnation) => self.aside.incarnation,
+            Control::Resume { .. } => self.aside.incarnation + 1,
+            Control::Manifest if self.session == Session::Successor => self.aside.incarnation + 1,
+            _ => self.aside.incarnation,
         }
     }
 
@@ -71,6 +71,7 @@ impl Region<'_> {
     }
 
     /// Builds a control frame in `out`; returns its length.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn build(&self, control: Control, offset: u32, out: &mut [u8]) -> usize {
         let (kind, payload_len, payload_crc) = match control {
             Control::Close => (Kind::Close, 0, 0),
@@ -87,7 +88,7 @@ impl Region<'_> {
                 (kind, len as u32, crc)
             }
         };
-        let (seed, watermark) = match (control, &self.spares[0]) {
+        let (seed, watermark) = match (control, &self.aside.spares[0]) {
             (Control::Manifest, Some(spare)) => (spare.seed, 0),
             _ => (self.active.seed, self.active.durable),
         };
@@ -135,7 +136,7 @@ impl Region<'_> {
         let room = (self.layout.segment_len() - offset).min(self.layout.max_seal_len()) as usize;
         let room = room.saturating_sub(frame::HEADER_LEN);
         let facts = SealFacts {
-            successor: self.spares[0].map_or(SegmentId(0), |spare| spare.id()),
+            successor: self.aside.spares[0].map_or(SegmentId(0), |spare| spare.id()),
             next_sequence: self.next_sequence,
             records: (self.next_sequence - self.active.first_sequence) as u32,
             cuts: &self.aside.cuts,
@@ -152,7 +153,7 @@ impl Region<'_> {
         Header {
             kind: Kind::Batch,
             with_epoch,
-            incarnation: self.incarnation,
+            incarnation: self.aside.incarnation,
             payload_len,
             sequence_delta: (self.next_sequence - self.active.first_sequence) as u32,
             watermark: if mutation::is(Mutation::WatermarkIsWritten) {

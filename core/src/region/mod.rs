@@ -4,14 +4,12 @@
 pub(crate) mod build;
 pub(crate) mod plan;
 
-use core::num::NonZeroU64;
-
 use embedded_io::ErrorKind;
 
-use crate::capacity::{Aside, Buffer, Capacity, Lent, List};
+use crate::capacity::{Aside, Facts, Lent, List};
 use crate::checksum::Checksum;
 use crate::error::PoisonCause;
-use crate::facts::{Retained, State};
+use crate::facts::{Retained, Spare, State};
 use crate::frame::{self, Binding};
 use crate::geometry::{Geometry, Mark, SegmentId};
 use crate::mutation::{self, Mutation};
@@ -30,18 +28,12 @@ pub(crate) struct Active {
     pub(crate) id: SegmentId,
     /// Of its frames' checksums.
     pub(crate) seed: u32,
-    /// The incarnation of its manifest.
-    pub(crate) base: u32,
     pub(crate) first_sequence: u64,
     /// Where the next frame may stand.
     pub(crate) tail: u32,
     /// Everything before it survives power loss.
     pub(crate) durable: u32,
     pub(crate) claimed: u32,
-    /// Where its manifest ends.
-    pub(crate) manifest_end: u32,
-    /// Exact start and end of its seal, which stands in front of `tail`; zero while there is none.
-    pub(crate) seal: (u32, u32),
 }
 
 impl Active {
@@ -49,54 +41,14 @@ impl Active {
     const NONE: Self = Self {
         id: SegmentId(0),
         seed: 0,
-        base: 0,
         first_sequence: 1,
         tail: 0,
         durable: 0,
         claimed: 0,
-        manifest_end: 0,
-        seal: (0, 0),
     };
 
     pub(crate) const fn is_none(&self) -> bool {
         self.id.0 == 0
-    }
-
-    pub(crate) const fn is_sealed(&self) -> bool {
-        self.seal.1 != 0
-    }
-
-    /// Where its frames end.
-    pub(crate) const fn end(&self) -> u32 {
-        if self.is_sealed() { self.seal.1 } else { self.tail }
-    }
-
-    /// As a manifest lists it.
-    pub(crate) const fn as_retained(&self) -> Retained {
-        Retained::new(self.id.0, self.first_sequence, self.end(), self.seal.1 - self.seal.0)
-    }
-}
-
-/// A segment made ahead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spare {
-    id: NonZeroU64,
-    pub(crate) seed: u32,
-    pub(crate) claimed: u32,
-}
-
-impl Spare {
-    /// None has the id 0.
-    pub(crate) fn new(id: SegmentId, seed: u32) -> Option<Self> {
-        Some(Self {
-            id: NonZeroU64::new(id.0)?,
-            seed,
-            claimed: 0,
-        })
-    }
-
-    pub(crate) const fn id(&self) -> SegmentId {
-        SegmentId(self.id.get())
     }
 }
 
@@ -116,35 +68,16 @@ pub(crate) enum Session {
 /// One open region.
 #[derive(Debug)]
 pub(crate) struct Region<'w> {
-    pub(crate) id: u64,
     pub(crate) layout: Layout,
     pub(crate) checksum: Checksum,
-    pub(crate) seed: u64,
-    pub(crate) shared_room: bool,
-    pub(crate) ring: bool,
-    /// As a ring: there was no room for another segment beside those in hand, so each new one costs an old one.
-    pub(crate) tight: bool,
     pub(crate) segments: List<'w, Retained>,
     pub(crate) voids: Voids<'w>,
     pub(crate) tables: Tables<'w>,
     pub(crate) active: Active,
     pub(crate) aside: Lent<'w, Aside>,
-    pub(crate) spares: [Option<Spare>; 2],
-    pub(crate) next_id: u64,
-    pub(crate) incarnation: u32,
     pub(crate) next_sequence: u64,
     pub(crate) session: Session,
-    /// Up to where the list was examined since the last deletion.
-    pub(crate) examined: u32,
-    /// The storage had no room for a second spare.
-    pub(crate) refused: bool,
-    /// Segments that could not be removed since one could.
-    pub(crate) stuck_in_a_row: u8,
     pub(crate) poisoned: Option<PoisonCause>,
-    /// A segment is being created ahead.
-    pub(crate) creating: bool,
-    /// Counts changes of segments and voids.
-    pub(crate) version: u32,
 }
 
 /// Draws the salt of a segment from the host's entropy: the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
@@ -159,38 +92,29 @@ pub(crate) fn salt(seed: u64, id: SegmentId) -> u64 {
 }
 
 impl<'w> Region<'w> {
-    /// A region without any segment, and the buffer that was lent with its room.
-    pub(crate) fn new(options: Options, geometry: Geometry, capacity: Capacity<'w>) -> (Self, Buffer<'w>) {
-        let layout = Layout::new(geometry);
-        let mut region = Self {
-            id: options.region,
-            layout,
-            checksum: options.checksum,
+    /// A region without any segment.
+    pub(crate) fn new(options: &Options, geometry: Geometry, room: Facts<'w>) -> Self {
+        let mut aside = room.aside;
+        *aside = Aside {
+            region: options.region,
             seed: options.seed,
             shared_room: options.shared_room,
             ring: options.ring,
-            tight: false,
-            segments: capacity.segments,
-            voids: Voids::new(capacity.voids),
-            tables: Tables::new(capacity.tables, capacity.blocks, layout),
+            ..Aside::new()
+        };
+        let layout = Layout::new(geometry);
+        Self {
+            layout,
+            checksum: options.checksum,
+            segments: room.segments,
+            voids: Voids::new(room.voids),
+            tables: Tables::new(room.tables, room.blocks, layout),
             active: Active::NONE,
-            aside: capacity.aside,
-            spares: [None, None],
-            next_id: 1,
-            incarnation: 0,
+            aside,
             next_sequence: 1,
             session: Session::Successor,
-            examined: u32::MAX,
-            refused: false,
-            stuck_in_a_row: 0,
             poisoned: None,
-            creating: false,
-            version: 0,
-        };
-        region.segments.clear();
-        region.voids.clear();
-        *region.aside = Aside::NONE;
-        (region, capacity.buffer)
+        }
     }
 
     /// As if it had not been recovered yet, but for what the medium cannot tell: ids never go back, for salts come from
@@ -200,29 +124,49 @@ impl<'w> Region<'w> {
         self.voids.clear();
         self.tables.clear();
         self.active = Active::NONE;
+        let aside = &*self.aside;
         *self.aside = Aside {
-            durable_sequence: self.aside.durable_sequence,
-            lost: self.aside.lost,
-            ..Aside::NONE
+            region: aside.region,
+            seed: aside.seed,
+            shared_room: aside.shared_room,
+            ring: aside.ring,
+            // One may be half made where nobody sees it.
+            next_id: aside.next_id.saturating_add(1),
+            durable_sequence: aside.durable_sequence,
+            lost: aside.lost,
+            version: aside.version.wrapping_add(1),
+            ..Aside::new()
         };
-        self.spares = [None, None];
-        // One may be half made where nobody sees it.
-        self.next_id = self.next_id.saturating_add(1);
-        self.incarnation = 0;
         self.next_sequence = 1;
         self.session = Session::Successor;
-        self.examined = u32::MAX;
-        self.tight = false;
-        self.refused = false;
-        self.stuck_in_a_row = 0;
-        self.creating = false;
-        self.version = self.version.wrapping_add(1);
     }
 
     /// What ties frames to a segment whose checksums start with `seed`.
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn binding(&self, seed: u32) -> Binding {
         Binding::new(self.checksum, seed)
+    }
+
+    /// Whether the active segment has its footer.
+    #[cfg_attr(feature = "alloc", inline)]
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.aside.seal.1 != 0
+    }
+
+    /// Where the frames of the active segment end.
+    pub(crate) fn active_end(&self) -> u32 {
+        if self.is_sealed() {
+            self.aside.seal.1
+        } else {
+            self.active.tail
+        }
+    }
+
+    /// The active segment as a manifest would list it.
+    pub(crate) fn active_entry(&self) -> Retained {
+        let (start, end) = self.aside.seal;
+        let active = &self.active;
+        Retained::new(active.id.0, active.first_sequence, self.active_end(), end - start)
     }
 
     /// Everything written to the newest segment.
@@ -238,9 +182,9 @@ impl<'w> Region<'w> {
     pub(crate) fn header_of(&self, id: SegmentId) -> header::Header {
         header::Header {
             geometry: self.layout.geometry(),
-            region: self.id,
+            region: self.aside.region,
             segment: id,
-            salt: salt(self.seed, id),
+            salt: salt(self.aside.seed, id),
         }
     }
 
@@ -255,11 +199,11 @@ impl<'w> Region<'w> {
             && dead
         {
             segment.set_state(State::Dead);
-            self.tight = false;
+            self.aside.tight = false;
         }
-        self.examined = at as u32 + 1;
+        self.aside.examined = at as u32 + 1;
         if self.examine_step().is_none() {
-            self.examined = u32::MAX;
+            self.aside.examined = u32::MAX;
         }
     }
 
@@ -293,35 +237,35 @@ impl<'w> Region<'w> {
                 self.aside.lost = (first, end);
             }
         }
-        self.tight = true;
+        self.aside.tight = true;
     }
 
     /// Segments that there are. The next open has an entry for each of them, whatever this session came to.
     pub(crate) fn on_medium(&self) -> usize {
-        let spares = self.spares.iter().flatten().count();
-        self.segments.len() + usize::from(!self.active.is_none()) + spares + usize::from(self.creating)
+        let spares = self.aside.spares.iter().flatten().count();
+        self.segments.len() + usize::from(!self.active.is_none()) + spares + usize::from(self.aside.creating)
     }
 
     /// The id of a segment to create ahead.
     pub(crate) fn begin_create(&mut self) -> Option<SegmentId> {
         let begun = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
-        let last = self.next_id == u64::MAX || self.on_medium() >= self.segments.limit();
-        if !begun || self.creating || self.spares[1].is_some() || last {
+        let last = self.aside.next_id == u64::MAX || self.on_medium() >= self.segments.limit();
+        if !begun || self.aside.creating || self.aside.spares[1].is_some() || last {
             return None;
         }
-        let id = SegmentId(self.next_id);
-        self.next_id = id.0.saturating_add(1);
-        self.creating = true;
+        let id = SegmentId(self.aside.next_id);
+        self.aside.next_id = id.0.saturating_add(1);
+        self.aside.creating = true;
         Some(id)
     }
 
     /// A segment was created. False where a later one is in hand already: ids rise along the log.
     pub(crate) fn created(&mut self, id: SegmentId) -> bool {
-        self.creating = false;
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        self.aside.creating = false;
+        self.aside.next_id = self.aside.next_id.max(id.0.saturating_add(1));
         let seed = self.header_of(id).binding(self.checksum).seed();
-        let rises = id > self.active.id && self.spares.iter().flatten().all(|other| other.id() < id);
-        match self.spares.iter_mut().find(|slot| slot.is_none()) {
+        let rises = id > self.active.id && self.aside.spares.iter().flatten().all(|other| other.id() < id);
+        match self.aside.spares.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) if rises => {
                 *slot = Spare::new(id, seed);
                 slot.is_some()
@@ -336,7 +280,7 @@ impl<'w> Region<'w> {
         if self.active.id == id {
             self.active.claimed = self.active.claimed.max(end);
         }
-        for spare in self.spares.iter_mut().flatten() {
+        for spare in self.aside.spares.iter_mut().flatten() {
             if spare.id() == id {
                 spare.claimed = spare.claimed.max(end);
             }
@@ -355,11 +299,11 @@ impl<'w> Region<'w> {
                 self.moved_on(payload_len);
                 return;
             }
-            Control::Seal => self.active.seal = (offset, offset + frame::HEADER_LEN as u32 + payload_len),
+            Control::Seal => self.aside.seal = (offset, offset + frame::HEADER_LEN as u32 + payload_len),
             Control::Close => self.session = Session::Open { closed: true },
             Control::Resume { from } => {
                 if !mutation::is(Mutation::ResumeKeepsIncarnation) {
-                    self.incarnation += 1;
+                    self.aside.incarnation += 1;
                 }
                 if from < offset {
                     self.aside.cuts.push(Cut { from, to: offset });
@@ -372,9 +316,11 @@ impl<'w> Region<'w> {
     }
 
     fn moved_on(&mut self, payload_len: u32) {
-        let Some(spare) = self.spares[0].take() else { return };
-        self.spares.swap(0, 1);
-        self.version = self.version.wrapping_add(1);
+        let Some(spare) = self.aside.spares[0].take() else {
+            return;
+        };
+        self.aside.spares.swap(0, 1);
+        self.aside.version = self.aside.version.wrapping_add(1);
         let oldest = self.oldest_sequence();
         let left = self.active_as_retained();
         for segment in self.segments.as_mut_slice() {
@@ -383,7 +329,7 @@ impl<'w> Region<'w> {
             }
         }
         let left = left.unwrap_or_else(|| {
-            let mut omitted = self.active.as_retained();
+            let mut omitted = self.active_entry();
             omitted.set_state(State::Omitted);
             omitted
         });
@@ -394,7 +340,7 @@ impl<'w> Region<'w> {
         self.voids.forget_before(oldest);
         self.tables.clear();
         if self.session == Session::Successor {
-            self.incarnation += 1;
+            self.aside.incarnation += 1;
             self.session = Session::Beginning;
         }
         let manifest_end = self.layout.frame_after(self.layout.frames_start(), payload_len);
@@ -406,14 +352,14 @@ impl<'w> Region<'w> {
         self.active = Active {
             id: spare.id(),
             seed: spare.seed,
-            base: self.incarnation,
             first_sequence: self.next_sequence,
             tail: manifest_end,
             durable,
             claimed: spare.claimed,
-            manifest_end,
-            seal: (0, 0),
         };
+        self.aside.base = self.aside.incarnation;
+        self.aside.manifest_end = manifest_end;
+        self.aside.seal = (0, 0);
         self.aside.cuts = Cuts::NONE;
     }
 
@@ -439,8 +385,8 @@ impl<'w> Region<'w> {
     pub(crate) fn removed(&mut self, id: SegmentId) {
         self.segments
             .retain(&mut |segment| segment.id != id.0 || segment.is_listed());
-        self.refused = false;
-        self.stuck_in_a_row = 0;
+        self.aside.refused = false;
+        self.aside.stuck_in_a_row = 0;
     }
 
     /// A segment cannot be removed. It is not part of the log any more, and costs its own room only: others are still
@@ -450,7 +396,7 @@ impl<'w> Region<'w> {
         if let Some(segment) = segments.find(|segment| segment.id == id.0) {
             segment.set_state(State::Stuck);
         }
-        self.stuck_in_a_row = self.stuck_in_a_row.saturating_add(1);
+        self.aside.stuck_in_a_row = self.aside.stuck_in_a_row.saturating_add(1);
         self.aside.opened.not_removed(error);
     }
 
@@ -476,8 +422,8 @@ impl<'w> Region<'w> {
                 self.next_sequence = void.from;
             }
             self.voids.add(void);
-            self.examined = 0;
-            self.version = self.version.wrapping_add(1);
+            self.aside.examined = 0;
+            self.aside.version = self.aside.version.wrapping_add(1);
         }
     }
 }

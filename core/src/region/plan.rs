@@ -1,6 +1,6 @@
 //! Every decision about what to do next, as a pure function of the state.
 
-use crate::error::{Error, Refusal};
+use crate::error::{Error, PoisonCause};
 use crate::facts::{self, Retained, SealFacts, State};
 use crate::geometry::{Mark, SegmentId};
 use crate::mutation::{self, Mutation};
@@ -50,15 +50,34 @@ pub(crate) enum Step {
     Drop { at: usize },
 }
 
+/// Why there is nothing to do towards a goal that is not reached. Small, for it is handed up from rule to rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Full,
+    Poisoned(PoisonCause),
+    IncarnationExhausted,
+}
+
+impl<E> From<Stop> for Error<E> {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Full => Self::Full,
+            Stop::Poisoned(cause) => Self::Poisoned(cause),
+            Stop::IncarnationExhausted => Self::IncarnationExhausted,
+        }
+    }
+}
+
 /// Voids for which a new spare has room beside those of its day.
 const SPARE_SLACK: usize = 64;
 
 impl Region<'_> {
     /// What to do next towards `goal`.
     #[cfg_attr(feature = "alloc", inline)]
-    pub(crate) fn plan(&self, goal: Goal) -> Result<Step, Refusal> {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(crate) fn plan(&self, goal: Goal) -> Result<Step, Stop> {
         if let Some(cause) = self.poisoned {
-            return Err(Error::Poisoned(cause));
+            return Err(Stop::Poisoned(cause));
         }
         let ready = Step::Ready {
             offset: self.active.tail,
@@ -70,13 +89,13 @@ impl Region<'_> {
         if !begun {
             return self.begin();
         }
-        if self.active.is_sealed() {
+        if self.is_sealed() {
             return self.open_successor();
         }
         match goal {
             Goal::Append { payload_len, purpose } => match self.append(payload_len, purpose) {
-                Err(Error::Full) if self.ring && purpose == Purpose::User => self.round(),
-                Err(Error::Full) if purpose == Purpose::User => self.reclaim_first(),
+                Err(Stop::Full) if self.aside.ring && purpose == Purpose::User => self.round(),
+                Err(Stop::Full) if purpose == Purpose::User => self.reclaim_first(),
                 step => step,
             },
             Goal::Sync => Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
@@ -93,9 +112,9 @@ impl Region<'_> {
     #[cfg_attr(feature = "alloc", inline)]
     pub(crate) fn ready_at(&self, payload_len: u32, purpose: Purpose) -> Option<u32> {
         let open = matches!(self.session, Session::Open { .. }) && self.poisoned.is_none();
-        let spare_in_hand = self.spares[0].is_some_and(|spare| spare.claimed > 0);
+        let spare_in_hand = self.aside.spares[0].is_some_and(|spare| spare.claimed > 0);
         let waits = purpose == Purpose::User && (!spare_in_hand || self.wants_second() || !self.takes_user_data());
-        if !open || self.active.is_sealed() || waits {
+        if !open || self.is_sealed() || waits {
             return None;
         }
         let offset = self.layout.place(self.active.tail, payload_len, purpose)?;
@@ -128,7 +147,7 @@ impl Region<'_> {
             return None;
         }
         Some(match self.layout.pad_at(self.active.tail) {
-            Some(payload_len) if !self.active.is_sealed() => self.write(self.active.tail, Control::Pad { payload_len }),
+            Some(payload_len) if !self.is_sealed() => self.write(self.active.tail, Control::Pad { payload_len }),
             _ => Step::Sync(self.written_mark()),
         })
     }
@@ -136,7 +155,7 @@ impl Region<'_> {
     /// A segment to remove, once it is durable that it is not part of the log: the manifest that omits it, and the first
     /// frame of the session. Before that a torn seal may turn out whole, and name it.
     pub(crate) fn remove_step(&self) -> Option<Step> {
-        let in_doubt = self.active.durable < self.active.manifest_end && !mutation::is(Mutation::RemoveBeforeSync);
+        let in_doubt = self.active.durable < self.aside.manifest_end && !mutation::is(Mutation::RemoveBeforeSync);
         if in_doubt || !matches!(self.session, Session::Open { .. }) {
             return None;
         }
@@ -155,7 +174,8 @@ impl Region<'_> {
         (self.active.durable, to)
     }
 
-    pub(super) fn begin(&self) -> Result<Step, Refusal> {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(super) fn begin(&self) -> Result<Step, Stop> {
         let in_doubt = self.active.durable < self.active.tail && !mutation::is(Mutation::ResumeBeforeSettle);
         if in_doubt && self.session != Session::Beginning {
             let (from, to) = self.unsettled();
@@ -167,16 +187,16 @@ impl Region<'_> {
         }
         match self.session {
             Session::Resume { at, from } => {
-                if self.incarnation == u32::MAX {
-                    return Err(Error::IncarnationExhausted);
+                if self.aside.incarnation == u32::MAX {
+                    return Err(Stop::IncarnationExhausted);
                 }
                 // Claims of a session that did not sync are forgotten.
                 let write = self.write(at, Control::Resume { from });
                 Ok(self.claim_step(at, 0, Purpose::Resume).unwrap_or(write))
             }
             Session::Successor => {
-                if self.incarnation == u32::MAX {
-                    return Err(Error::IncarnationExhausted);
+                if self.aside.incarnation == u32::MAX {
+                    return Err(Stop::IncarnationExhausted);
                 }
                 self.open_successor()
             }
@@ -185,16 +205,16 @@ impl Region<'_> {
     }
 
     /// Creates the next spare, unless the storage had no room for it, or the next open had none for one more.
-    pub(super) fn create_step(&self) -> Result<Step, Refusal> {
+    pub(super) fn create_step(&self) -> Result<Step, Stop> {
         // The last id is never used: nothing could follow it.
-        if self.refused || self.next_id == u64::MAX {
-            return Err(Error::Full);
+        if self.aside.refused || self.aside.next_id == u64::MAX {
+            return Err(Stop::Full);
         }
         if self.on_medium() >= self.segments.limit() {
-            return self.make_room().ok_or(Error::Full);
+            return self.make_room().ok_or(Stop::Full);
         }
         Ok(Step::Create {
-            id: SegmentId(self.next_id),
+            id: SegmentId(self.aside.next_id),
         })
     }
 
@@ -217,8 +237,8 @@ impl Region<'_> {
     }
 
     /// Makes sure that there is a spare that can take the manifest that would be written now.
-    pub(super) fn spare_step(&self, slack: usize) -> Result<Option<Step>, Refusal> {
-        match &self.spares[0] {
+    pub(super) fn spare_step(&self, slack: usize) -> Result<Option<Step>, Stop> {
+        match &self.aside.spares[0] {
             None => self.create_step().map(Some),
             Some(spare) => {
                 let end = self.spare_end(slack);
@@ -236,10 +256,11 @@ impl Region<'_> {
     }
 
     #[cfg_attr(feature = "alloc", inline)]
-    pub(super) fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Refusal> {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(super) fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Stop> {
         if purpose == Purpose::User {
             if !self.takes_user_data() {
-                return Err(Error::Full);
+                return Err(Stop::Full);
             }
             if let Some(step) = self.spare_first(SPARE_SLACK)? {
                 return Ok(step);
@@ -269,8 +290,8 @@ impl Region<'_> {
 
     /// From the first append on a spare is in hand. Its slack is claimed once, when it is new.
     #[cfg_attr(feature = "alloc", inline)]
-    pub(super) fn spare_first(&self, slack: usize) -> Result<Option<Step>, Refusal> {
-        match &self.spares[0] {
+    pub(super) fn spare_first(&self, slack: usize) -> Result<Option<Step>, Stop> {
+        match &self.aside.spares[0] {
             Some(spare) if spare.claimed > 0 => Ok(None),
             _ => self.spare_step(slack),
         }
@@ -283,12 +304,13 @@ impl Region<'_> {
     #[cfg_attr(feature = "alloc", inline)]
     fn wants_second(&self) -> bool {
         self.segments.len() > 0
-            && self.spares[1].is_none_or(|spare| spare.claimed == 0)
-            && (!self.shared_room || self.on_medium() >= self.segments.limit())
+            && self.aside.spares[1].is_none_or(|spare| spare.claimed == 0)
+            && (!self.aside.shared_room || self.on_medium() >= self.segments.limit())
     }
 
     /// Bytes of the manifest that the next segment would start with, with `more` segments and `slack` voids beside
     /// what must be listed now.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(super) fn manifest_frame_len(&self, more: usize, slack: usize) -> usize {
         let listed = self.listed().filter(|segment| segment.state() == State::Live).count();
         facts::manifest_frame_len(listed + more, self.voids.as_slice().len() + slack)
@@ -324,7 +346,7 @@ impl Region<'_> {
         // The live ones are counted only where all of them would be too many. What a ring gave up makes room once a manifest
         // omits it: until then it comes back with the next open, though it was told to be lost.
         facts::manifest_frame_len(self.segments.len() + 1, self.voids.as_slice().len()) <= most
-            || (self.manifest_frame_len(1, 0) <= most && !(self.ring && self.has_dead()))
+            || (self.manifest_frame_len(1, 0) <= most && !(self.aside.ring && self.has_dead()))
     }
 
     /// The most voids that fit.
@@ -335,14 +357,14 @@ impl Region<'_> {
     }
 
     /// Leaves the active segment. `strict`: for user data, which may not take the last spare.
-    pub(super) fn rotate(&self, strict: bool) -> Result<Step, Refusal> {
+    pub(super) fn rotate(&self, strict: bool) -> Result<Step, Stop> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
-        if strict && self.ring && !self.has_dead() {
+        if strict && self.aside.ring && !self.has_dead() {
             // Where the last new segment cost an old one the next does too, or the list is full with it: given up now,
             // the old one costs no rotation of its own.
-            let is_tight = self.tight || self.on_medium() >= self.segments.limit();
+            let is_tight = self.aside.tight || self.on_medium() >= self.segments.limit();
             if is_tight && let Some(step) = self.make_room().or_else(|| self.drop_step()) {
                 return Ok(step);
             }
@@ -354,20 +376,20 @@ impl Region<'_> {
             self.manifest_frame_len(more, 0) <= self.longest_manifest_len() as usize
         };
         if !fits {
-            return Err(Error::Full);
+            return Err(Stop::Full);
         }
         if let Some(step) = self.spare_step(0)? {
             return Ok(step);
         }
         if let Some(step) = self.second_spare_step() {
             return match step {
-                Err(Error::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
+                Err(Stop::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
                 other => other,
             };
         }
         // With its manifest and reserve: else the log stands in its last segment and cannot even reclaim.
         if strict
-            && let Some(second) = &self.spares[1]
+            && let Some(second) = &self.aside.spares[1]
             && second.claimed == 0
         {
             return Ok(Step::Claim {
@@ -385,12 +407,12 @@ impl Region<'_> {
     /// Makes sure of a second spare with room for a manifest, so that a torn manifest in the first one never leaves
     /// the log without a way on, and the log that has gone on in the first can still be reclaimed when the storage
     /// is full.
-    pub(super) fn second_spare_step(&self) -> Option<Result<Step, Refusal>> {
-        match &self.spares[1] {
+    pub(super) fn second_spare_step(&self) -> Option<Result<Step, Stop>> {
+        match &self.aside.spares[1] {
             _ if mutation::is(Mutation::OneSpare) => None,
             None => Some(self.create_step()),
             Some(spare) if spare.claimed > 0 => None,
-            Some(_) if self.refused => Some(Err(Error::Full)),
+            Some(_) if self.aside.refused => Some(Err(Stop::Full)),
             Some(spare) => Some(Ok(Step::Claim {
                 id: spare.id(),
                 end: self.spare_end(SPARE_SLACK),
@@ -400,12 +422,12 @@ impl Region<'_> {
 
     /// Whether this is the second spare, which the log can do without.
     pub(crate) fn is_second_spare(&self, id: SegmentId) -> bool {
-        self.spares[1].as_ref().is_some_and(|spare| spare.id() == id)
+        self.aside.spares[1].as_ref().is_some_and(|spare| spare.id() == id)
     }
 
     /// Goes on in the spare once everything in the active segment is durable. What its manifest omits is removed by then: a
     /// log that is never synced otherwise would keep all that it gave up.
-    pub(super) fn open_successor(&self) -> Result<Step, Refusal> {
+    pub(super) fn open_successor(&self) -> Result<Step, Stop> {
         if self.session != Session::Successor
             && !mutation::is(Mutation::ManifestBeforeSync)
             && let Some(step) = self.sync_step().or_else(|| self.remove_step())
@@ -415,7 +437,7 @@ impl Region<'_> {
         if let Some(step) = self.spare_step(0)? {
             return Ok(step);
         }
-        let spare = self.spares[0].as_ref().ok_or(Error::Full)?;
+        let spare = self.aside.spares[0].as_ref().ok_or(Stop::Full)?;
         Ok(Step::Write {
             id: spare.id(),
             offset: self.layout.frames_start(),
@@ -424,20 +446,20 @@ impl Region<'_> {
     }
 
     /// Makes room in a full ring: by what is dead, else by giving up the oldest segment.
-    fn round(&self) -> Result<Step, Refusal> {
+    fn round(&self) -> Result<Step, Stop> {
         if let Some(step) = self.make_room() {
             return Ok(step);
         }
         if self.has_dead() {
             return self.rotate(false);
         }
-        self.drop_step().ok_or(Error::Full)
+        self.drop_step().ok_or(Stop::Full)
     }
 
     /// Makes room for user data by what is dead, where there is no other.
-    fn reclaim_first(&self) -> Result<Step, Refusal> {
+    fn reclaim_first(&self) -> Result<Step, Stop> {
         match self.reclaim() {
-            Ok(Step::Ready { .. }) | Err(_) => Err(Error::Full),
+            Ok(Step::Ready { .. }) | Err(_) => Err(Stop::Full),
             step => step,
         }
     }
@@ -445,7 +467,7 @@ impl Region<'_> {
     /// Gives up the oldest segment that is not given up yet. One that cannot be removed costs its room, and the next goes
     /// in its place; but after two in a row all would go for nothing: then only with a second spare to go on in.
     fn drop_step(&self) -> Option<Step> {
-        if self.stuck_in_a_row > 1 && self.spares[1].is_none() {
+        if self.aside.stuck_in_a_row > 1 && self.aside.spares[1].is_none() {
             return None;
         }
         let at = self
@@ -463,8 +485,9 @@ impl Region<'_> {
             .any(|segment| segment.state() == State::Dead)
     }
 
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(super) fn examine_step(&self) -> Option<Step> {
-        let from = self.examined as usize;
+        let from = self.aside.examined as usize;
         let list = self.segments.as_slice();
         let (at, _) = list
             .iter()
@@ -474,7 +497,7 @@ impl Region<'_> {
         Some(Step::Examine { at })
     }
 
-    pub(super) fn reclaim(&self) -> Result<Step, Refusal> {
+    pub(super) fn reclaim(&self) -> Result<Step, Stop> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }

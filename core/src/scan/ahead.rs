@@ -4,9 +4,8 @@
 use crate::frame::{self, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
-use crate::report::Reason;
-use crate::scan::window::{Take, Window};
-use crate::scan::{End, Event, Limit, Phase, Scan};
+use crate::scan::window::Window;
+use crate::scan::{Damage, End, Event, Limit, Phase, Scan};
 use crate::segment::cuts::Cut;
 
 /// The most bytes that a look ahead wants in one piece.
@@ -14,7 +13,7 @@ const LOOK_AHEAD_LEN: u32 = 64;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookAhead {
-    pub(super) reason: Reason,
+    pub(super) damage: Damage,
     pub(super) at: u32,
     pub(super) dirty_end: u32,
     /// Where the torn frame would end. What is written next stays behind it: bytes that the torn frame lost may
@@ -27,51 +26,62 @@ pub(super) struct LookAhead {
     pub(super) successor: SegmentId,
 }
 
+impl LookAhead {
+    pub(super) const NONE: Self = Self {
+        damage: Damage::FrameHeader,
+        at: 0,
+        dirty_end: 0,
+        torn_end: 0,
+        cut: None,
+        proven: false,
+        sealed: false,
+        successor: SegmentId(0),
+    };
+}
+
 impl Scan {
-    pub(super) fn look_ahead(&mut self, bytes: &Window<'_>, mut ahead: LookAhead) -> Option<Event> {
+    pub(super) fn look_ahead(&mut self, bytes: &Window<'_>) -> Option<Event> {
         let limit = self.limit.end();
         let align = self.layout.frame_align();
         let step = align.min(LOOK_AHEAD_LEN);
-        while ahead.at < limit {
+        while self.ahead.at < limit {
             if let Some(erased) = self.erased() {
-                ahead.at += bytes.erased_len(ahead.at, erased);
+                self.ahead.at += bytes.erased_len(self.ahead.at, erased);
             }
-            let block = match bytes.take(ahead.at, step.min(limit.saturating_sub(ahead.at))) {
-                Take::Bytes(block) => block,
-                Take::More(more) => {
-                    self.phase = Phase::LookAhead(ahead);
-                    return Some(more);
-                }
-                Take::Beyond => break,
+            let at = self.ahead.at;
+            let len = step.min(limit.saturating_sub(at));
+            let block = match self.take(bytes, at, len) {
+                Some(block) => block,
+                None if bytes.ends_before(at, len) => break,
+                None => return Some(Event::More),
             };
             let touched = self
                 .erased()
                 .and_then(|erased| block.iter().rposition(|&byte| byte != erased));
             if touched.is_some() || self.erased().is_none() {
-                if ahead.at.is_multiple_of(align)
-                    && self.layout.segment_len() - ahead.at >= frame::HEADER_LEN as u32
+                if at.is_multiple_of(align)
+                    && self.layout.segment_len() - at >= frame::HEADER_LEN as u32
                     && block.first().is_some_and(|&kind| (1..=Kind::Pad as u8).contains(&kind))
                 {
-                    match bytes.take(ahead.at, frame::HEADER_LEN as u32) {
-                        Take::Bytes(header) => self.candidate(header, &mut ahead),
-                        Take::More(more) => {
-                            self.phase = Phase::LookAhead(ahead);
-                            return Some(more);
-                        }
-                        Take::Beyond => {}
+                    match self.take(bytes, at, frame::HEADER_LEN as u32) {
+                        Some(header) => self.candidate(header),
+                        None if bytes.ends_before(at, frame::HEADER_LEN as u32) => {}
+                        None => return Some(Event::More),
                     }
                 }
                 if let Some(last) = touched {
-                    ahead.dirty_end = ahead.at + last as u32 + 1;
+                    self.ahead.dirty_end = at + last as u32 + 1;
                 }
             }
-            ahead.at += step;
+            self.ahead.at += step;
         }
-        self.decide(&ahead)
+        self.decide()
     }
 
     /// Judges what may be a frame header behind the first invalid offset.
-    pub(super) fn candidate(&self, bytes: &[u8], ahead: &mut LookAhead) {
+    pub(super) fn candidate(&mut self, bytes: &[u8]) {
+        let without_erased = self.erased().is_none();
+        let ahead = &mut self.ahead;
         let Some(header) = bytes
             .first_chunk()
             .and_then(|bytes| Header::decode(bytes, &self.binding, ahead.at, self.base).ok())
@@ -82,7 +92,7 @@ impl Scan {
         if header.incarnation < self.incarnation || !fits || header.watermark > ahead.at {
             return;
         }
-        if self.erased().is_none() {
+        if without_erased {
             ahead.dirty_end = ahead.at + frame::HEADER_LEN as u32;
         }
         ahead.proven |= header.watermark > self.offset || mutation::is(Mutation::LookAheadWithoutWatermark);
@@ -100,36 +110,36 @@ impl Scan {
         }
     }
 
-    pub(super) fn decide(&mut self, ahead: &LookAhead) -> Option<Event> {
+    pub(super) fn decide(&mut self) -> Option<Event> {
         let offset = self.offset;
+        let ahead = &self.ahead;
         if !self.have_manifest {
-            self.phase = Phase::Ended(End::NoManifest {
+            return self.ends(End::NoManifest {
                 proven: ahead.proven,
                 dirty_end: ahead.dirty_end,
             });
-            return None;
         }
         if let Some((_, cut)) = ahead.cut {
             if cut.from < offset {
                 return self.restart(cut);
             }
             if !self.cuts.push(cut) {
-                return self.damaged(Reason::Resume);
+                return self.damaged(Damage::Resume);
             }
             self.phase = Phase::Header;
             return None;
         }
         if ahead.proven || matches!(self.limit, Limit::Exact(_)) {
-            return self.damaged(ahead.reason);
+            return self.damaged(ahead.damage);
         }
         if ahead.successor != SegmentId(0) {
-            return Some(self.sealed(End::Sealed {
+            let end = End::Sealed {
                 offset,
                 end: offset + frame::HEADER_LEN as u32 + self.header.payload_len,
-                successor: ahead.successor,
-            }));
+            };
+            return Some(self.sealed(end));
         }
-        self.phase = Phase::Ended(if ahead.dirty_end == offset {
+        self.ends(if ahead.dirty_end == offset {
             End::Clean { offset }
         } else {
             End::Torn {
@@ -137,7 +147,6 @@ impl Scan {
                 dirty_end: ahead.dirty_end.max(ahead.torn_end.min(self.layout.segment_len())),
                 sealed: ahead.sealed,
             }
-        });
-        None
+        })
     }
 }

@@ -7,43 +7,44 @@
 
 mod ahead;
 mod payload;
+pub(crate) mod walk;
 mod window;
 
 use crate::checksum::Checksum;
-use crate::facts::{ManifestHead, Retained};
+use crate::facts::Retained;
 use crate::frame::{self, Binding, Header, HeaderError, Kind};
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
 use crate::record::Void;
 use crate::report::Reason;
 use crate::scan::ahead::LookAhead;
-use crate::scan::window::{Take, Window};
+use crate::scan::window::Window;
 use crate::segment::cuts::{Cut, Cuts};
 use crate::segment::layout::Layout;
 
-/// What a walk may meet.
+/// What a walk may meet. Fits a register: what there is to say of it stands in the scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Bytes from here are wanted, at least `len` of them.
-    More { offset: u32, len: u32 },
+    /// Bytes are wanted: those of [`Scan::wanted`].
+    More,
     /// A cut was met that reaches back over frames already reported: forget them all, the walk starts anew.
     Restart,
     /// The manifest verified.
-    Manifest { head: ManifestHead, incarnation: u32 },
-    /// The manifest lists a segment.
-    Retained(Retained),
-    /// A range is dead: listed by the manifest, or deleted by a batch.
-    Void { void: Void, listed: bool },
-    /// A frame of the log; the records of a batch follow.
-    Frame { offset: u32, kind: Kind },
+    Manifest,
+    /// The manifest lists a segment: [`Scan::retained`].
+    Retained,
+    /// A range is dead, [`Scan::void`]: listed by the manifest, or deleted by a batch.
+    Void { listed: bool },
+    /// A frame of the log, at [`Scan::frame`]; the records of a batch follow.
+    Frame { kind: Kind },
     /// A user record, the one at [`Scan::record`].
     Record,
-    /// Nothing more.
-    End(End),
+    /// Nothing more: see [`Scan::end`].
+    End,
 }
 
 /// Where a record stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordAt {
     pub(crate) table: u64,
     pub(crate) sequence: u64,
@@ -52,6 +53,18 @@ pub(crate) struct RecordAt {
     pub(crate) timestamp: Option<u64>,
     pub(crate) index: Option<u64>,
     pub(crate) epoch: Option<u64>,
+}
+
+impl RecordAt {
+    const NONE: Self = Self {
+        table: 0,
+        sequence: 0,
+        value: 0,
+        value_len: 0,
+        timestamp: None,
+        index: None,
+        epoch: None,
+    };
 }
 
 /// How a walk ended.
@@ -64,16 +77,42 @@ pub(crate) enum End {
     Clean { offset: u32 },
     /// What stands in `offset..dirty_end` was never acknowledged as durable. `sealed`: a seal is among it.
     Torn { offset: u32, dirty_end: u32, sealed: bool },
-    /// The footer, verified; the log goes on in `successor`.
-    Sealed {
-        offset: u32,
-        end: u32,
-        successor: SegmentId,
-    },
+    /// The footer, verified; the log goes on in [`Scan::successor`].
+    Sealed { offset: u32, end: u32 },
     /// The end that a manifest records was reached.
     Exact,
     /// Durable bytes are damaged.
-    Damaged { offset: u32, reason: Reason },
+    Damaged { offset: u32, damage: Damage },
+}
+
+/// What does not hold: the reasons of a corruption that one segment shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    Manifest,
+    FrameHeader,
+    FrameLength,
+    Payload,
+    Record,
+    Sequence,
+    Resume,
+    Seal,
+    Unsupported,
+}
+
+impl From<Damage> for Reason {
+    fn from(damage: Damage) -> Self {
+        match damage {
+            Damage::Manifest => Self::Manifest,
+            Damage::FrameHeader => Self::FrameHeader,
+            Damage::FrameLength => Self::FrameLength,
+            Damage::Payload => Self::Payload,
+            Damage::Record => Self::Record,
+            Damage::Sequence => Self::Sequence,
+            Damage::Resume => Self::Resume,
+            Damage::Seal => Self::Seal,
+            Damage::Unsupported => Self::Unsupported,
+        }
+    }
 }
 
 /// How far the walk goes.
@@ -102,28 +141,16 @@ pub(crate) const MAX_WANTED_LEN: usize = 64;
 /// were made up, and would cost a walk each, or name a place that no walk comes by, again and again.
 const MAX_RESTARTS: u8 = 16;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Header,
-    Payload {
-        at: u32,
-        crc: u32,
-    },
-    Manifest {
-        at: u32,
-        left: u32,
-        voids: u32,
-    },
+    Payload,
+    Manifest,
     Epoch,
-    /// `first`: no user record of the batch was met yet.
-    Records {
-        at: u32,
-        end: u32,
-        first: bool,
-    },
+    Records,
     Seal,
-    LookAhead(LookAhead),
-    Ended(End),
+    LookAhead,
+    Ended,
 }
 
 /// The walk.
@@ -144,19 +171,37 @@ pub(crate) struct Scan {
     have_manifest: bool,
     cuts: Cuts,
     restarts: u8,
+    /// Start of the frame met last.
+    frame: u32,
     /// Of the frame in hand.
     header: Header,
-    /// The record met last.
+    /// The record, the segment and the void met last.
     record: RecordAt,
+    retained: Retained,
+    void: Void,
+    /// Bytes that are wanted: where they start, and how many.
+    wanted: (u32, u32),
     phase: Phase,
+    /// Where the payload of the frame in hand is read on, and its checksum up to there.
+    at: u32,
+    crc: u32,
+    /// Items of the manifest still to come; the last of them are voids.
+    items: u32,
+    voids: u32,
+    /// Where the records of the batch end.
+    records_end: u32,
+    /// No user record of the batch was met yet.
+    first: bool,
+    ahead: LookAhead,
+    end: End,
 }
 
 impl Scan {
-    /// A walk over nothing yet.
-    pub(crate) fn new(layout: Layout, checksum: Checksum) -> Self {
+    /// Of no segment.
+    pub(crate) const fn new() -> Self {
         Self {
-            binding: Binding::new(checksum, 0),
-            layout,
+            binding: Binding::new(Checksum::BITWISE, 0),
+            layout: Layout::NONE,
             limit: Limit::Exact(0),
             base: 0,
             incarnation: 0,
@@ -168,19 +213,41 @@ impl Scan {
             have_manifest: false,
             cuts: Cuts::NONE,
             restarts: 0,
+            frame: 0,
             header: Header::NONE,
-            record: RecordAt::default(),
+            record: RecordAt::NONE,
+            retained: Retained::new(0, 0, 0, 0),
+            void: Void {
+                table: 0,
+                from: 0,
+                to: 0,
+            },
+            wanted: (0, 0),
             phase: Phase::Header,
+            at: 0,
+            crc: 0,
+            items: 0,
+            voids: 0,
+            records_end: 0,
+            first: false,
+            ahead: LookAhead::NONE,
+            end: End::Exact,
         }
+    }
+
+    /// Takes segments of this layout.
+    pub(crate) const fn fit(&mut self, layout: Layout, checksum: Checksum) {
+        self.layout = layout;
+        self.binding = Binding::new(checksum, 0);
     }
 
     /// Walks a segment from the manifest on. `base`: an incarnation near that of the segment, for one whose manifest
     /// does not verify; 0 where none is known. `cuts`: those that are known beforehand.
-    pub(crate) fn begin(&mut self, seed: u32, limit: Limit, base: u32, cuts: Cuts) {
+    pub(crate) fn begin(&mut self, seed: u32, limit: Limit, base: u32, cuts: &Cuts) {
         self.binding = Binding::new(self.binding.checksum(), seed);
         self.limit = limit;
         self.base = base;
-        self.cuts = cuts;
+        self.cuts = *cuts;
         self.restarts = 0;
         self.rewind();
     }
@@ -205,6 +272,41 @@ impl Scan {
         &self.record
     }
 
+    /// The segment that the manifest listed last.
+    pub(crate) fn retained(&self) -> &Retained {
+        &self.retained
+    }
+
+    /// The void met last.
+    pub(crate) fn void(&self) -> Void {
+        self.void
+    }
+
+    /// Voids that the manifest lists.
+    pub(crate) fn listed_voids(&self) -> u32 {
+        self.voids
+    }
+
+    /// Start of the frame met last.
+    pub(crate) fn frame(&self) -> u32 {
+        self.frame
+    }
+
+    /// Bytes that are wanted: where they start, and at least how many.
+    pub(crate) fn wanted(&self) -> (u32, u32) {
+        self.wanted
+    }
+
+    /// How the walk ended.
+    pub(crate) fn end(&self) -> End {
+        self.end
+    }
+
+    /// The segment that a verified seal names.
+    pub(crate) fn successor(&self) -> SegmentId {
+        self.ahead.successor
+    }
+
     /// Starts at a frame in the middle of a segment whose first sequence and cuts are known. False where no sequence
     /// follows from them.
     pub(crate) fn start_at(&mut self, offset: u32, header: &Header, first_sequence: u64) -> bool {
@@ -217,7 +319,7 @@ impl Scan {
         sequence.is_some()
     }
 
-    pub(crate) fn binding(&self) -> &Binding {
+    pub(crate) const fn binding(&self) -> &Binding {
         &self.binding
     }
 
@@ -262,6 +364,11 @@ impl Scan {
         &self.cuts
     }
 
+    /// For those that are found before the walk.
+    pub(crate) fn cuts_mut(&mut self) -> &mut Cuts {
+        &mut self.cuts
+    }
+
     /// The next event, from a window of bytes that starts at `window_offset`.
     pub(crate) fn next(&mut self, window_offset: u32, window: &[u8]) -> Event {
         let limit = match self.limit {
@@ -278,13 +385,13 @@ impl Scan {
         loop {
             let step = match self.phase {
                 Phase::Header => self.header(&bytes),
-                Phase::Payload { at, crc } => self.payload(&bytes, at, crc),
-                Phase::Manifest { at, left, voids } => self.manifest(&bytes, at, left, voids),
+                Phase::Payload => self.payload(&bytes),
+                Phase::Manifest => self.manifest(&bytes),
                 Phase::Epoch => self.epoch(&bytes),
-                Phase::Records { at, end, first } => self.next_record(&bytes, at, end, first),
+                Phase::Records => self.next_record(&bytes),
                 Phase::Seal => self.seal(&bytes),
-                Phase::LookAhead(ahead) => self.look_ahead(&bytes, ahead),
-                Phase::Ended(end) => Some(Event::End(end)),
+                Phase::LookAhead => self.look_ahead(&bytes),
+                Phase::Ended => Some(Event::End),
             };
             if let Some(event) = step {
                 return event;
@@ -292,43 +399,67 @@ impl Scan {
         }
     }
 
+    /// Exactly `len` bytes at `at`; `None` where they are not in hand, which is noted.
+    #[cfg_attr(feature = "alloc", inline)]
+    fn take<'a>(&mut self, bytes: &Window<'a>, at: u32, len: u32) -> Option<&'a [u8]> {
+        self.wanted = (at, len);
+        if bytes.ends_before(at, len) {
+            return None;
+        }
+        bytes.behind(at)?.get(..len as usize)
+    }
+
+    /// Bytes that were to be taken are not in hand: more are wanted, or the frame reaches behind the end of all.
+    fn short(&mut self, bytes: &Window<'_>, damage: Damage) -> Option<Event> {
+        if bytes.ends_before(self.wanted.0, self.wanted.1) {
+            self.damaged(damage)
+        } else {
+            Some(Event::More)
+        }
+    }
+
+    /// The walk ends so.
+    fn ends(&mut self, end: End) -> Option<Event> {
+        self.end = end;
+        self.phase = Phase::Ended;
+        None
+    }
+
     /// The offset does not hold a frame of the log.
-    fn invalid(&mut self, reason: Reason) -> Option<Event> {
+    fn invalid(&mut self, damage: Damage) -> Option<Event> {
         let payload_len = match self.phase {
-            Phase::Payload { .. } => self.header.payload_len,
+            Phase::Payload => self.header.payload_len,
             _ => 0,
         };
         let torn_end = self.offset + frame::HEADER_LEN as u32 + payload_len;
-        self.phase = match self.limit {
-            Limit::Probe(_) => Phase::Ended(End::NoManifest {
+        if matches!(self.limit, Limit::Probe(_)) {
+            return self.ends(End::NoManifest {
                 proven: false,
                 dirty_end: self.offset,
-            }),
-            Limit::Exact(_) | Limit::Extent(_) => Phase::LookAhead(LookAhead {
-                reason,
-                at: if mutation::is(Mutation::NoLookAhead) {
-                    self.limit.end()
-                } else {
-                    self.offset
-                },
-                dirty_end: self.offset,
-                torn_end,
-                cut: None,
-                proven: false,
-                sealed: false,
-                successor: SegmentId(0),
-            }),
+            });
+        }
+        self.ahead = LookAhead {
+            damage,
+            at: if mutation::is(Mutation::NoLookAhead) {
+                self.limit.end()
+            } else {
+                self.offset
+            },
+            dirty_end: self.offset,
+            torn_end,
+            ..LookAhead::NONE
         };
+        self.phase = Phase::LookAhead;
         None
     }
 
     /// The offset holds a verified frame that no crash explains.
-    fn damaged(&mut self, reason: Reason) -> Option<Event> {
-        self.phase = Phase::Ended(End::Damaged {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    fn damaged(&mut self, damage: Damage) -> Option<Event> {
+        self.ends(End::Damaged {
             offset: self.offset,
-            reason,
-        });
-        None
+            damage,
+        })
     }
 
     fn header(&mut self, bytes: &Window<'_>) -> Option<Event> {
@@ -339,7 +470,7 @@ impl Scan {
         if let Limit::Exact(end) = self.limit
             && offset >= end
         {
-            self.phase = Phase::Ended(if self.have_manifest {
+            return self.ends(if self.have_manifest {
                 End::Exact
             } else {
                 End::NoManifest {
@@ -347,17 +478,16 @@ impl Scan {
                     dirty_end: offset,
                 }
             });
-            return None;
         }
-        let header = match bytes.take(offset, frame::HEADER_LEN as u32) {
-            Take::Bytes(header)
+        let header = match self.take(bytes, offset, frame::HEADER_LEN as u32) {
+            Some(header)
                 if mutation::is(Mutation::LengthBeforeChecksum)
                     && bytes.is_short_of(offset, frame::payload_len(header)) =>
             {
-                let len = frame::payload_len(header);
-                return Some(Event::More { offset, len });
+                self.wanted.1 = frame::payload_len(header);
+                return Some(Event::More);
             }
-            Take::Bytes(bytes) => bytes.first_chunk().map_or(Err(HeaderError::Kind), |bytes| {
+            Some(bytes) => bytes.first_chunk().map_or(Err(HeaderError::Kind), |bytes| {
                 if !self.have_manifest && self.base == 0 {
                     // Nothing else tells near which incarnation later frames are, should the manifest not verify. Those
                     // verify under the right one alone, so a wrong hint proves nothing.
@@ -365,13 +495,13 @@ impl Scan {
                 }
                 Header::decode(bytes, &self.binding, offset, self.base)
             }),
-            Take::More(more) => return Some(more),
-            Take::Beyond => Err(HeaderError::Kind),
+            None if bytes.ends_before(offset, frame::HEADER_LEN as u32) => Err(HeaderError::Kind),
+            None => return Some(Event::More),
         };
         let header = match header {
             Ok(header) => header,
-            Err(HeaderError::Reserved) => return self.damaged(Reason::Unsupported),
-            Err(_) => return self.invalid(Reason::FrameHeader),
+            Err(HeaderError::Reserved) => return self.damaged(Damage::Unsupported),
+            Err(_) => return self.invalid(Damage::FrameHeader),
         };
         self.header = header;
         let end = offset
@@ -382,27 +512,26 @@ impl Scan {
             Limit::Extent(_) | Limit::Probe(_) => end <= self.layout.segment_len(),
         });
         if !in_bounds || header.watermark > offset {
-            return self.damaged(Reason::FrameLength);
+            return self.damaged(Damage::FrameLength);
         }
         if !self.have_manifest {
             if header.kind != Kind::Manifest {
-                return self.invalid(Reason::Manifest);
+                return self.invalid(Damage::Manifest);
             }
         } else if header.kind == Kind::Manifest {
-            return self.damaged(Reason::Manifest);
+            return self.damaged(Damage::Manifest);
         } else if header.kind == Kind::Resume {
             return self.resume();
         } else if header.incarnation != self.incarnation && !mutation::is(Mutation::AcceptAnyIncarnation) {
             // Left over from a session that was cut off here.
-            return self.invalid(Reason::FrameHeader);
+            return self.invalid(Damage::FrameHeader);
         } else if self.first_sequence.checked_add(u64::from(header.sequence_delta)) != Some(self.sequence) {
-            return self.damaged(Reason::Sequence);
+            return self.damaged(Damage::Sequence);
         }
         if header.kind.has_payload() {
-            self.phase = Phase::Payload {
-                at: offset + frame::HEADER_LEN as u32,
-                crc: 0,
-            };
+            self.at = offset + frame::HEADER_LEN as u32;
+            self.crc = 0;
+            self.phase = Phase::Payload;
             return None;
         }
         Some(self.accept())
@@ -412,7 +541,7 @@ impl Scan {
         let header = &self.header;
         let from = header.payload_crc;
         if header.incarnation <= self.incarnation || from > self.offset {
-            return self.invalid(Reason::FrameHeader);
+            return self.invalid(Damage::FrameHeader);
         }
         if from < self.offset && !self.cuts.iter().any(|cut| cut.from == from && cut.to == self.offset) {
             // Frames read before are void: their session ended at `from`.
@@ -420,17 +549,17 @@ impl Scan {
         }
         self.incarnation = header.incarnation;
         if self.first_sequence.checked_add(u64::from(self.header.sequence_delta)) != Some(self.sequence) {
-            return self.damaged(Reason::Sequence);
+            return self.damaged(Damage::Sequence);
         }
         Some(self.accept())
     }
 
     fn restart(&mut self, cut: Cut) -> Option<Event> {
         if cut.from < self.layout.frames_start() || !self.cuts.push(cut) {
-            return self.damaged(Reason::Resume);
+            return self.damaged(Damage::Resume);
         }
         if self.restarts >= MAX_RESTARTS {
-            return self.damaged(Reason::Resume);
+            return self.damaged(Damage::Resume);
         }
         self.restarts += 1;
         self.rewind();
@@ -444,10 +573,8 @@ impl Scan {
         self.closed = header.kind == Kind::Close || (self.closed && header.kind == Kind::Pad);
         self.watermark = self.watermark.max(header.watermark);
         self.offset = self.layout.frame_after(offset, header.payload_len);
+        self.frame = offset;
         self.phase = Phase::Header;
-        Event::Frame {
-            offset,
-            kind: self.header.kind,
-        }
+        Event::Frame { kind: self.header.kind }
     }
 }

@@ -35,8 +35,6 @@ mod field {
     pub(super) const ERASED: Range<usize> = 48..50;
     pub(super) const ZERO: Range<usize> = 50..60;
     pub(super) const CRC: Range<usize> = 60..64;
-    /// What every frame's checksum takes in first.
-    pub(super) const BOUND: Range<usize> = 24..48;
     pub(super) const COVERED: Range<usize> = 0..60;
 }
 
@@ -128,9 +126,8 @@ impl Header {
         if bytes.starts_with(&VERSION_0_START) {
             return Err(HeaderError::Version0);
         }
-        let bytes: [u8; HEADER_LEN] = wire::field(bytes, 0..HEADER_LEN).ok_or(HeaderError::Short)?;
-        let bytes = bytes.as_slice();
-        if wire::field(bytes, field::MAGIC) != Some(MAGIC) {
+        let bytes = bytes.get(..HEADER_LEN).ok_or(HeaderError::Short)?;
+        if !bytes.starts_with(&MAGIC) {
             return Err(HeaderError::Magic);
         }
         let half = |range| wire::u16_at(bytes, range).unwrap_or_default();
@@ -165,14 +162,18 @@ impl Header {
         })
     }
 
-    /// What ties the frames of this segment to it.
+    /// What ties the frames of this segment to it: every frame's checksum takes in salt, region and id first.
     #[must_use]
     pub fn binding(&self, checksum: Checksum) -> Binding {
-        let encoded = self.encode(checksum);
-        let mut bound = field::BOUND;
-        if mutation::is(Mutation::ChecksumWithoutSalt) {
-            bound.start = field::SALT.end;
-        }
-        Binding::new(checksum, checksum.of(encoded.get(bound).unwrap_or_default()))
+        let mut bound = [0; 24];
+        wire::put(&mut bound, 0..8, &self.salt.to_le_bytes());
+        wire::put(&mut bound, 8..16, &self.region.to_le_bytes());
+        wire::put(&mut bound, 16..24, &self.segment.0.to_le_bytes());
+        let from = if mutation::is(Mutation::ChecksumWithoutSalt) {
+            8
+        } else {
+            0
+        };
+        Binding::new(checksum, checksum.of(bound.get(from..).unwrap_or_default()))
     }
 }

@@ -90,6 +90,11 @@ pub(crate) const fn min_segment_len(write_unit: u16, sync_unit: u32) -> u32 {
 }
 
 impl Layout {
+    /// Of no segment.
+    pub(crate) const NONE: Self = Self {
+        geometry: Geometry::NONE,
+    };
+
     /// The layout of a geometry.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
@@ -129,6 +134,7 @@ impl Layout {
     /// within one sync unit.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub const fn frame_at(self, offset: u32) -> u32 {
         let aligned = align_up(offset, self.frame_align());
         if self.geometry.sync_unit() > 1 {

@@ -7,38 +7,67 @@ use core::hint::black_box;
 use cortex_m_rt::entry;
 use embedded_storage::nor_flash::NorFlash;
 use walstone_core::flat::{FlatCapacity, FlatRoom, FlatStorage, NorDevice};
-use walstone_core::{Capacity, Checksum, Log, Options, Workspace};
+use walstone_core::{Capacity, Checksum, Error, Log, Options, Workspace};
 use walstone_firmware::board;
 use walstone_firmware::nor::{Nor, SECTOR_LEN};
 
 type Storage<'r> = FlatStorage<'r, NorDevice<Nor>>;
+type Opened<'r> = Result<Log<'r, Storage<'r>>, Error<<Storage<'r> as walstone_core::Storage>::Error>>;
 type Room = (Workspace<16, 8, 4, 768>, FlatRoom<16, 64>);
 
 const TABLE: u64 = 7;
 const RECORDS: u64 = 200;
 const DELETED: u64 = 150;
 
+// Each part of the work in a function of its own, as in a program: none stands on the stack of another.
+
 #[inline(never)]
-fn work(flash: Nor, slots: FlatCapacity<'_>, room: Capacity<'_>) -> Option<()> {
-    let storage = FlatStorage::open(NorDevice::new(flash), SECTOR_LEN as u32, slots).ok()?;
+fn append(log: &mut Log<'_, Storage<'_>>) -> Option<()> {
+    for _ in 0..black_box(RECORDS) {
+        log.append(black_box(TABLE), black_box(b"sixteen bytes...")).ok()?;
+    }
+    log.sync().ok()
+}
+
+#[inline(never)]
+fn delete(log: &mut Log<'_, Storage<'_>>) -> Option<()> {
+    log.delete_up_to(black_box(TABLE), black_box(DELETED)).ok()?;
+    log.reclaim().ok()
+}
+
+#[inline(never)]
+fn count(log: &mut Log<'_, Storage<'_>>) -> Option<u64> {
+    let mut count = 0;
+    let mut reads = log.read(black_box(Some(TABLE)), black_box(1)..);
+    while let Some(record) = reads.next() {
+        black_box(record.ok()?);
+        count += 1;
+    }
+    Some(count)
+}
+
+#[inline(never)]
+fn open<'r>(storage: Storage<'r>, room: Capacity<'r>) -> Opened<'r> {
     let mut options = Options::new(black_box(1), black_box(7));
     if cfg!(feature = "crc-table") {
         options.checksum = Checksum::BYTEWISE;
     }
-    let mut log = Log::open_or_create(storage, room, options).ok()?;
-    for _ in 0..black_box(RECORDS) {
-        log.append(black_box(TABLE), black_box(b"sixteen bytes...")).ok()?;
-    }
-    log.sync().ok()?;
-    log.delete_up_to(black_box(TABLE), black_box(DELETED)).ok()?;
-    log.reclaim().ok()?;
-    let mut left = 0;
-    let mut reads = log.read(black_box(Some(TABLE)), black_box(1)..);
-    while let Some(record) = reads.next() {
-        black_box(record.ok()?);
-        left += 1;
-    }
-    (left == RECORDS - DELETED).then_some(())
+    Log::open_or_create(storage, room, options)
+}
+
+#[inline(never)]
+fn storage(flash: Nor, slots: FlatCapacity<'_>) -> Option<Storage<'_>> {
+    FlatStorage::open(NorDevice::new(flash), SECTOR_LEN as u32, slots).ok()
+}
+
+#[inline(never)]
+fn work(flash: Nor, slots: FlatCapacity<'_>, room: Capacity<'_>) -> Option<()> {
+    // Used where it was opened: moved out of the result, it would stand on the stack twice.
+    let mut opened = open(storage(flash, slots)?, room);
+    let log = opened.as_mut().ok()?;
+    append(log)?;
+    delete(log)?;
+    (count(log)? == RECORDS - DELETED).then_some(())
 }
 
 #[entry]
