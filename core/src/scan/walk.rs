@@ -12,7 +12,7 @@ pub(crate) struct Walk {
     pub(crate) scan: Scan,
     offset: u32,
     /// Bytes wanted at `offset`; 0 before the first wish.
-    min: u32,
+    wanted: u32,
     /// What the caller's buffer holds of this segment, where the storage copies.
     held: Option<(u32, u32)>,
     /// Only as many bytes are to be read as are wanted.
@@ -35,7 +35,7 @@ impl Walk {
             id: SegmentId(0),
             scan: Scan::new(),
             offset: 0,
-            min: 0,
+            wanted: 0,
             held: None,
             narrow: false,
             told: None,
@@ -45,7 +45,7 @@ impl Walk {
     /// Walks a segment: see [`Scan::begin`].
     pub(crate) fn begin(&mut self, id: SegmentId, seed: u32, limit: Limit, base: u32, cuts: &Cuts) {
         self.id = id;
-        self.min = 0;
+        self.wanted = 0;
         self.held = None;
         self.narrow = false;
         self.told = None;
@@ -59,8 +59,8 @@ impl Walk {
         }
         loop {
             let event = match self.held {
-                _ if self.min == 0 => self.scan.next(0, &[]),
-                Some((start, len)) if start <= self.offset && self.offset + self.min <= start + len => {
+                _ if self.wanted == 0 => self.scan.next(0, &[]),
+                Some((start, len)) if start <= self.offset && self.offset + self.min() <= start + len => {
                     self.scan.next(start, buffer.get(..len as usize).unwrap_or_default())
                 }
                 _ => return Event::More,
@@ -76,11 +76,12 @@ impl Walk {
     pub(crate) fn wish(&self) -> Wish {
         Wish {
             offset: self.offset,
-            min: self.min,
+            min: self.min(),
             len: if self.narrow {
-                self.min
+                self.min()
             } else {
-                self.scan.limit().saturating_sub(self.offset).max(self.min)
+                // A frame may end behind the limit: its payload is read in as few pieces as another.
+                self.scan.limit().saturating_sub(self.offset).max(self.wanted)
             },
         }
     }
@@ -104,11 +105,16 @@ impl Walk {
     fn wants(&mut self) {
         let (offset, len) = self.scan.wanted();
         self.offset = offset;
-        self.min = if mutation::is(Mutation::LengthBeforeChecksum) {
-            len
+        self.wanted = len.max(1);
+    }
+
+    /// Bytes at `offset` without which there is no going on.
+    fn min(&self) -> u32 {
+        if mutation::is(Mutation::LengthBeforeChecksum) {
+            self.wanted
         } else {
-            len.clamp(1, MAX_WANTED_LEN as u32)
-        };
+            self.wanted.min(MAX_WANTED_LEN as u32)
+        }
     }
 
     /// Where `len` bytes at `offset` stand in the buffer, if it holds them; else it is to hold others.

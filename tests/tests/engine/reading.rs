@@ -1,4 +1,4 @@
-//! How many bytes opening and reading ask for.
+//! How many bytes opening and reading ask for, and in how many pieces.
 
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::layout::Layout;
@@ -65,6 +65,40 @@ fn check<S: Storage>(storage: S) {
 #[test]
 fn a_sealed_segment_is_not_walked_to_open_or_to_skip_it() {
     let ram = sealed();
+    check(ram.clone());
+    check(SharedRam::new(ram));
+}
+
+/// A frame of which only the first bytes reached a file that tells its holes: the payload ends far behind the extent. For a
+/// while what stands there was read in pieces of 64 bytes, each with a call of its own.
+#[test]
+fn a_torn_frame_that_ends_behind_the_extent_is_read_in_few_pieces() {
+    const VALUE_LEN: usize = 512 << 10;
+    const BUFFER_LEN: usize = 4096;
+    let geometry = Geometry::new(1 << 20).unwrap();
+    let mut log = Log::create(RamStorage::new(geometry), Capacity::heap(0), Options::new(7, 42)).unwrap();
+    log.append(1, b"whole").unwrap();
+    log.sync().unwrap();
+    let whole = log.written_mark();
+    log.append(1, &[3; VALUE_LEN]).unwrap();
+    assert_eq!(log.written_mark().segment, whole.segment);
+    let bytes = log.into_storage().bytes_mut(whole.segment).unwrap().to_vec();
+    let (start, arrived) = (Layout::new(geometry).frames_start(), whole.end + 64);
+    let mut ram = RamStorage::new(geometry);
+    ram.create(whole.segment, &bytes[..64]).unwrap();
+    ram.claim(whole.segment, geometry.segment_len()).unwrap();
+    let frames = &bytes[start as usize..arrived as usize];
+    ram.write(whole.segment, start, &[frames]).unwrap();
+    assert_eq!(ram.extent(whole.segment).unwrap(), arrived);
+
+    fn check<S: Storage>(storage: S) {
+        let storage = Counting::new(storage);
+        let tallies = storage.tallies();
+        let log = Log::open(storage, Capacity::heap(BUFFER_LEN), Options::new(7, 42)).unwrap();
+        assert_eq!(log.last_sequence(), 1);
+        let calls = tallies.of_segment(Method::Read, log.report().newest).calls;
+        assert!(calls <= (VALUE_LEN / BUFFER_LEN) as u64 + 32, "{calls} reads");
+    }
     check(ram.clone());
     check(SharedRam::new(ram));
 }
