@@ -207,8 +207,8 @@ impl Shared {
             log = self.log();
             result = operation(&mut log);
         }
-        if result.is_err() && self.files.is_broken() {
-            // A sync of space that was claimed failed, too, and no sync is ever tried again.
+        if result.is_err() && log.poisoned().is_none() && self.files.is_broken() {
+            // The log takes a claim that failed for no more than that: the sync of its space failed, and none is tried again.
             log.poison(PoisonCause::Sync);
         }
         self.publish(&mut log);

@@ -33,7 +33,7 @@ mod linux {
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use walstone::{Durability, Wal};
+    use walstone::{Durability, PoisonCause, Wal};
     use walstone_core::{Capacity, Checksum, Error, Geometry, Log, Mark, Options, SegmentId, SharedStorage, Storage};
     use walstone_linux::sys::{Call, Errno, Verdict, Watcher, watch};
     use walstone_linux::{LinuxError, LinuxStorage, Memory, RegionFiles, Root, WritePath};
@@ -312,7 +312,13 @@ mod linux {
         let closes = end == "close";
         let ended = std::thread::spawn(move || {
             let appended = region.append_with(1, &[7; 5 * BUFFER_LEN], Durability::Written);
-            assert!(appended.is_err() && region.poisoned().is_some(), "{appended:?}");
+            assert!(appended.is_err(), "{appended:?}");
+            // Of two failures the first is told: no sync was asked for.
+            for _ in 0..2 {
+                assert_eq!(region.poisoned(), Some(PoisonCause::Write));
+                let refused = region.append_with(1, b"more", Durability::Written);
+                assert!(matches!(refused, Err(walstone::Error::Poisoned { .. })), "{refused:?}");
+            }
             if closes {
                 assert!(wal.close().is_err(), "it was poisoned");
             }
