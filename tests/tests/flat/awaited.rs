@@ -232,6 +232,58 @@ fn deadlines_over_a_driver_of_nor_flash() {
     assert_eq!(found, answered);
 }
 
+/// Reading, recovering and examining take turns with one walk. A future that is dropped in one of them leaves it wherever it
+/// stood, and bytes of one read half in the place of others: whatever comes next finds the records that there are.
+#[test]
+fn a_walk_that_was_left_half_way_is_begun_anew() {
+    let mut flash = AwaitedNor(NorChip::new(8));
+    let mut log = block_on(open_log(&mut flash, 2)).expect("opens");
+    let (mut expect, mut drops) = (Vec::new(), 0);
+    for number in 0..60u32 {
+        let value = [number as u8; 200];
+        let table = u64::from(number % 2);
+        let appended = block_on(log.append(table, &value)).expect("appends");
+        expect.push((table, appended.last, value.to_vec()));
+        if number % 20 == 19 {
+            // Both ends of the range are dead in the first segments, so that they are walked and not told by their footers.
+            let upto = appended.last - 10;
+            block_on(log.delete_up_to(0, upto)).expect("deletes");
+            expect.retain(|record| record.0 == 1 || record.1 > upto);
+        }
+        if number % 3 > 0 {
+            continue;
+        }
+        let mut times = 1;
+        while polled(times, log.reclaim()).is_none() {
+            (times, drops) = (times + 1 + number as usize % 4, drops + 1);
+            let mut reads = log.read(None, ..);
+            // Left half way, now and then behind a record.
+            for _ in 0..times % 3 {
+                let _ = polled(times * 2, reads.next());
+            }
+        }
+        for narrow in [None, Some(1)] {
+            let (mut reads, mut found, mut times) = (log.read(narrow, ..), Vec::new(), 1);
+            loop {
+                match polled(times, reads.next()) {
+                    Some(Some(record)) => {
+                        let record = record.expect("reads");
+                        found.push((record.table, record.sequence, record.value.to_vec()));
+                        times = 1;
+                    }
+                    Some(None) => break,
+                    None => (times, drops) = (times + 1, drops + 1),
+                }
+            }
+            let wanted = expect
+                .iter()
+                .filter(|record| narrow.is_none_or(|table| table == record.0));
+            assert!(found.iter().eq(wanted), "{number}, {narrow:?}: {found:?}");
+        }
+    }
+    assert!(drops > 500, "{drops} futures");
+}
+
 /// A recovery behind a dropped future that cannot settle is not tried again: a second sync may say yes about bytes that are
 /// gone. Reading went on behind a failed sync of any other kind, and was refused behind this one.
 #[test]
