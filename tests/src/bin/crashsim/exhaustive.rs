@@ -254,14 +254,15 @@ impl Sum {
             done.fetch_add(1, Ordering::Relaxed);
             acted
         });
-        let left = jobs.count() as u64;
+        // Counts those that nobody took, too.
+        jobs.for_each(drop);
         let new = self.explorer.pairs() - before;
         let complete = matches!(outcome, Ok(true));
         let rate = new as f64 / start.elapsed().as_secs_f64();
         if complete {
             println!("{new:>12} {rate:>12.0} {:>8}  {name}", "yes");
         } else {
-            let (done, all) = (done.into_inner(), taken + left);
+            let (done, all) = (done.into_inner(), taken);
             println!("{new:>12} {rate:>12.0} {:>8}  {name}: {done} of {all}", "no");
         }
         self.complete &= complete;
