@@ -31,6 +31,7 @@ mod linux {
     use std::fmt::Display;
     use std::io::Write;
     use std::path::Path;
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use walstone::{Durability, PoisonCause, Wal};
@@ -273,8 +274,15 @@ mod linux {
         one.create(segment, &[1; 64])?;
         one.write(segment, 64, &[&[7; 1000]])?;
         let mut two = one.clone();
+        let begun = Barrier::new(2);
         let failed = std::thread::scope(|scope| {
-            let other = scope.spawn(|| two.hand_over(to).is_err());
+            let other = scope.spawn(|| {
+                // Calls are counted for each thread: from here on each has one write behind it, whoever comes first.
+                two.create(SegmentId(1001), &[1; 64]).expect("it is created");
+                begun.wait();
+                two.hand_over(to).is_err()
+            });
+            begun.wait();
             [one.hand_over(to).is_err(), other.join().expect("no panic")]
         });
         assert_eq!(failed, [true; 2], "handed over");
