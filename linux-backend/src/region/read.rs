@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
+use walstone_core::SegmentId;
 use walstone_core::segment::layout::Layout;
-use walstone_core::{Mark, SegmentId};
 
 use super::{Guard, RegionFiles};
 use crate::error::{Doing, LinuxError};
@@ -101,7 +101,7 @@ impl<'m> RegionFiles<'m> {
         let slot = self.open(&mut state, Doing::Open, id)?;
         let map = slot.map(self.geometry.segment_len());
         let map = alloc::sync::Arc::clone(map.map_err(|errno| self.error(Doing::Open, id, errno))?);
-        state.lent = state.lent.max(Mark { segment: id, end: to });
+        state.lent = state.lent.max(walstone_core::Mark { segment: id, end: to });
         Ok(map)
     }
 }
