@@ -322,8 +322,8 @@ impl Aside {
 /// Room for one open region without a heap.
 ///
 /// * `SEGMENTS`: segments that hold data or wait for removal, and two that are prepared: on a device with slots, as many as
-///   there are. A log never makes more; a full list refuses appends while deleting and reclaiming go on. Too few for the
-///   segments of a log that had more and opening fails, saying how many.
+///   there are. A log never makes more; a full list refuses appends while deleting and reclaiming go on. With fewer than
+///   3, or than a log has that had more, opening for writing fails and says how many are needed.
 /// * `VOIDS`: deleted ranges that are still needed; a deletion that needs one more is refused.
 /// * `TABLES`: tables whose ranges are remembered for the active segment. With more, reads of one table and
 ///   reclaim read more bytes, with the same answer.

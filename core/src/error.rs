@@ -62,7 +62,7 @@ pub enum Error<E> {
         /// The most it can hold.
         max: usize,
     },
-    /// The workspace has room for fewer segments than there are.
+    /// The workspace has room for fewer segments than there are, or than a log needs.
     TooManySegments {
         /// How many are needed.
         needed: usize,

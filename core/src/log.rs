@@ -300,10 +300,16 @@ impl<'w, S: Storage> Log<'w, S> {
     /// The sequences that went with the oldest segments since this was asked last, deleted ones among them; `None` where
     /// nothing went. Only with [`Options::ring`]. A loss of power before the next sync may bring them back.
     pub fn lost(&mut self) -> Option<RangeInclusive<u64>> {
+        // What an append gave up that found no room even so is there until a manifest omits it.
+        let kept = self.engine.region.first_kept();
         let lost = &mut self.engine.region.aside.lost;
         let (first, end) = *lost;
-        lost.0 = 0;
-        (first > 0).then(|| first..=end - 1)
+        let gone = end.min(kept);
+        if first == 0 || gone <= first {
+            return None;
+        }
+        lost.0 = if gone < end { gone } else { 0 };
+        Some(first..=gone - 1)
     }
 
     /// The least sequence that a record of the log can have; the one after the last where it holds none.

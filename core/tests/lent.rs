@@ -238,6 +238,51 @@ fn what_a_ring_said_is_lost_stays_lost() {
     assert!(told > 10, "{told}");
 }
 
+/// A log in room for two segments stopped for good: it never had a spare to reclaim in.
+#[test]
+fn room_for_two_segments_is_refused() {
+    let storage = RamStorage::new(Geometry::new(1024).expect("it works"));
+    let mut room = Workspace::<2, 4, 2, 1024>::new();
+    let refused = Log::create(storage.clone(), room.lend(), Options::new(1, 2)).map(drop);
+    assert_eq!(refused, Err(Error::TooManySegments { needed: 3 }));
+    let mut room = Workspace::<3, 4, 2, 1024>::new();
+    let mut log = Log::create(storage, room.lend(), Options::new(1, 2)).expect("it is empty");
+    for _ in 0..100 {
+        while log.append(1, &[9; 60]).is_ok() {}
+        log.delete_up_to(1, u64::MAX).expect("there is room for deletions");
+        log.reclaim().expect("all is dead");
+    }
+}
+
+/// A ring gave up its oldest segment for an append that found no room even so, and said that it was lost while nothing
+/// omitted it: it was read on.
+#[test]
+fn what_a_ring_could_not_give_up_is_not_lost() {
+    let (mut full, mut told) = (0, 0);
+    for shared_room in [false, true] {
+        let storage = RamStorage::new(Geometry::new(1024).expect("it works"));
+        let options = Options {
+            ring: true,
+            shared_room,
+            ..Options::new(1, 2)
+        };
+        let mut log = Log::create(storage, Capacity::heap(0), options).expect("it is empty");
+        for at in 0..1000u64 {
+            // Others take what there is, and give it back.
+            let limit = if at % 7 < 3 { 1024 } else { 5 * 1024 };
+            log.storage_mut().set_capacity_limit(Some(limit));
+            match log.append(1, &[9; 60]) {
+                Err(Error::Full) => full += 1,
+                appended => drop(appended.expect("memory does not fail")),
+            }
+            let Some(lost) = log.lost() else { continue };
+            told += 1;
+            assert!(log.read(None, lost.clone()).next().is_none(), "{lost:?}, append {at}");
+        }
+    }
+    assert!(full > 10 && told > 10, "{full} {told}");
+}
+
 /// Where others make room too, one segment was kept in hand. But nobody makes room in a full list: deletions that filled
 /// the newest segment took the one in hand, and when all was deleted nothing could be reclaimed any more.
 #[test]

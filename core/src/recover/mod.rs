@@ -21,6 +21,9 @@ use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::align_up;
 
+/// The newest segment and two that are prepared: a log with room for fewer could not be reclaimed.
+const LEAST_SEGMENTS: usize = 3;
+
 /// What a host gives beside storage and room.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -251,8 +254,10 @@ impl<'r, 'w> Recovery<'r, 'w> {
         if let Some(segment) = self.duplicate {
             return Err(corrupt(segment, 0, Reason::Duplicate));
         }
-        if self.found > self.region.segments.len() {
-            return Err(Error::TooManySegments { needed: self.found });
+        let too_few = self.mode != Mode::ReadOnly && self.region.segments.limit() < LEAST_SEGMENTS;
+        if too_few || self.found > self.region.segments.len() {
+            let needed = self.found.max(LEAST_SEGMENTS);
+            return Err(Error::TooManySegments { needed });
         }
         self.phase = if self.found == 0 {
             self.absent()
