@@ -95,6 +95,7 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 Event::End => match walk.scan.end() {
                     End::Exact => self.walking = false,
                     End::Damaged { offset, damage } => return Err(corrupt(walk.id, offset, damage.into())),
+                    End::NoManifest { .. } => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Manifest)),
                     _ => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Resume)),
                 },
                 Event::Restart => return Err(corrupt(walk.id, walk.scan.offset(), Reason::Resume)),

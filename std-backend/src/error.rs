@@ -164,12 +164,9 @@ impl fmt::Display for Error {
             Self::NoRegion { region } => write!(f, "no region {region}"),
             Self::RegionExists { region } => write!(f, "region {region} exists"),
             Self::Corrupt { region, corruption } => write!(f, "region {region} is corrupt: {corruption}"),
-            Self::GeometryMismatch { region, stored, given } => write!(
-                f,
-                "region {region} has segments of {} bytes, not {}",
-                stored.segment_len(),
-                given.segment_len()
-            ),
+            Self::GeometryMismatch { region, stored, given } => {
+                write!(f, "region {region} is stored with {stored}; opened with {given}")
+            }
             Self::Poisoned { region, cause } => write!(f, "region {region} takes no more writes: {cause}"),
             Self::Full => f.write_str("no room for more data"),
             Self::RecordTooLarge { len, max } => write!(f, "{len} bytes in one batch, at most {max} fit"),

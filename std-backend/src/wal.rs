@@ -428,7 +428,8 @@ impl Inner {
 /// Refuses what is no root of this version, before anything is made.
 fn check_root(path: &Path, options: &Options) -> Result<()> {
     let path_buf = || path.to_path_buf();
-    if path.exists() && !path.is_dir() {
+    // Names joined to an empty path would be of the working directory.
+    if path.as_os_str().is_empty() || (path.exists() && !path.is_dir()) {
         return Err(Error::NotADirectory { path: path_buf() });
     }
     if is_version_0(&options.seam, path)? {

@@ -81,6 +81,10 @@ fn a_root_that_is_a_file_or_lies_below_one_is_named() {
         }
     }
     assert_eq!(Tree::of(dir.path()), before);
+    // It left its lock in the working directory.
+    let nowhere = Wal::open("", Options::default()).unwrap_err();
+    assert!(matches!(nowhere, Error::NotADirectory { .. }), "{nowhere:?}");
+    assert!(!std::path::Path::new("LOCK").exists());
     let missing = Wal::open_read_only(dir.path().join("none"), Options::default()).unwrap_err();
     assert!(missing.to_string().contains("none"), "{missing}");
     assert_eq!(Tree::of(dir.path()), before);
