@@ -6,10 +6,10 @@
 use walstone_core::frame::{self, Binding, Kind};
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
-use walstone_core::segment::layout::{Layout, Purpose};
+use walstone_core::segment::layout::{Layout, MAX_CUTS, Purpose};
 use walstone_core::{
     Batch, Capacity, Checksum, Entries, Entry, Footer, Geometry, GeometryError, Log, NewRecord, Options, Record,
-    SegmentId, Tail, Void,
+    SegmentId, Tail, Void, Workspace,
 };
 
 const FORMAT: &str = include_str!("../docs/format.md");
@@ -456,6 +456,112 @@ fn where_things_stand_and_what_is_kept_free() {
             assert_eq!(layout.place(start, payload, Purpose::User), Some(start), "{name}");
             assert_eq!(layout.place(start, payload + 1, Purpose::User), None, "{name}");
         }
+    }
+}
+
+/// A log whose first segment is full: with records of so many tables, and cut short so often.
+fn full_segment(geometry: Geometry, tables: u64, cuts: usize, index: Option<u64>) -> RamLog {
+    let mut log = create(geometry);
+    for _ in 0..cuts {
+        log.append(1, b"kept").unwrap();
+        log.sync().unwrap();
+        let end = log.append(1, b"torn away").unwrap().mark.end as usize;
+        let mut ram = log.into_storage();
+        ram.bytes_mut(SegmentId(1)).unwrap()[end - 16..end].fill(0);
+        log = Log::open(ram, Capacity::heap(0), options()).unwrap();
+    }
+    let value = vec![7; geometry.segment_len() as usize / 40];
+    for n in 0.. {
+        let index = index.filter(|_| n % tables == 0);
+        let record = NewRecord {
+            index,
+            ..NewRecord::new(1 + n % tables, &value)
+        };
+        log.append_record(&record).unwrap();
+        if log.written_mark().segment > SegmentId(1) {
+            break;
+        }
+    }
+    log
+}
+
+/// What a footer states in its room, once more from the words of the document: all, without the index, or no table. The
+/// segments are so long that each of these fills the room to the last byte for some number of tables.
+#[test]
+fn a_footer_states_what_its_room_holds() {
+    let mut met = [0; 3];
+    for room in (192..=640).step_by(8) {
+        let geometry = Geometry::new(32 * room).unwrap();
+        assert_eq!(Layout::new(geometry).max_seal_len(), room);
+        for (tables, cuts, index) in
+            (1..=14).flat_map(|tables| [(tables, 0, None), (tables, 0, Some(5)), (tables, 2, None)])
+        {
+            let name = format!("{room} bytes, {tables} tables, {cuts} cuts, index {index:?}");
+            let log = full_segment(geometry, tables, cuts, index);
+            let bytes = log.storage().bytes(SegmentId(1)).unwrap();
+            let table_len = if index.is_some() { 44 } else { 28 };
+            // A writer remembers no more tables than fit beside the most cuts.
+            let (count, head) = (tables as usize, 32 + 8 * cuts);
+            let remembered = count <= (room as usize - 24 - 32 - 8 * MAX_CUTS) / 28;
+            let fits = |len: usize| remembered && len <= room as usize - 24;
+            let with_index = head + 256 + (table_len + 8) * count;
+            let (len, flags) = match head + table_len * count {
+                _ if fits(with_index) => (with_index, 2),
+                len if fits(len) => (len, 0),
+                _ => (head, 1),
+            };
+            let flags = flags | if flags != 1 && index.is_some() { 4 } else { 0 };
+            met[usize::from(flags & 3)] += 1;
+
+            let snapshot = log.snapshot(false);
+            let end = snapshot.segment(0).unwrap().end as usize;
+            let payload = &bytes[end - len..end];
+            assert_eq!(bytes[end - len - 24], Kind::Seal as u8, "{name}");
+            assert_eq!(payload[24..26], [flags, cuts as u8], "{name}");
+            let footer = Footer::decode(payload).expect(&name);
+            assert_eq!(footer.is_complete(), flags != 1, "{name}");
+            assert_eq!(footer.tables().count(), if flags == 1 { 0 } else { count }, "{name}");
+            if cuts == 0 && flags & 2 != 0 {
+                assert_index(bytes, &footer, &payload[head + 256..], tables, &name);
+            }
+        }
+    }
+    assert!(met.iter().all(|&met| met > 0), "{met:?}");
+}
+
+/// Each sixty-fourth of the segment leads to the batch that starts in it first, and each table to those with its records.
+fn assert_index(bytes: &[u8], footer: &Footer<'_>, listed: &[u8], tables: u64, name: &str) {
+    let block_len = bytes.len().div_ceil(64);
+    let (mut starts, mut blocks) = ([None; 64], vec![0u64; tables as usize]);
+    let batches = frames(bytes, 64, 1).into_iter().skip(1);
+    for (nth, (at, ..)) in batches.filter(|(_, frame, _)| frame.kind == Kind::Batch).enumerate() {
+        starts[at / block_len].get_or_insert(at as u32);
+        blocks[nth % tables as usize] |= 1 << (at / block_len);
+    }
+    let stated: Vec<_> = (0..64).map(|block| footer.block_start(block)).collect();
+    assert_eq!(stated, starts, "{name}");
+    assert_eq!(footer.block_start(64), None, "{name}");
+    for (table, blocks) in listed.chunks(listed.len() / tables as usize).zip(blocks) {
+        assert_eq!(table[28..36], blocks.to_le_bytes(), "{name}");
+    }
+}
+
+/// The least room for control frames: a manifest with one segment more than there may be, or a footer with the most cuts
+/// and record indexes, whichever is longer.
+#[test]
+fn the_least_buffer_is_as_long_as_the_longest_control_frame() {
+    let lens = [
+        (Workspace::<0, 0, 0, 0>::min_buffer_len(), 24 + 32 + 8 * MAX_CUTS),
+        (Workspace::<1, 0, 0, 0>::min_buffer_len(), 24 + 16 + 2 * 24),
+        (Workspace::<6, 4, 3, 0>::min_buffer_len(), 24 + 16 + 11 * 24),
+        (
+            Workspace::<2, 3, 9, 0>::min_buffer_len(),
+            24 + 32 + 8 * MAX_CUTS + 9 * 44,
+        ),
+        (Workspace::<100, 900, 7, 0>::min_buffer_len(), 24 + 16 + 1001 * 24),
+    ];
+    for (len, expect) in lens {
+        assert_eq!(len, expect);
     }
 }
 
