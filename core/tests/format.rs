@@ -472,6 +472,11 @@ fn full_segment(geometry: Geometry, tables: u64, cuts: usize, index: Option<u64>
     }
     let value = vec![7; geometry.segment_len() as usize / 40];
     for n in 0.. {
+        if n == 3 {
+            // What another session wrote is stated as well.
+            log.close().unwrap();
+            log = reopen(log);
+        }
         let index = index.filter(|_| n % tables == 0);
         let record = NewRecord {
             index,
