@@ -1,10 +1,13 @@
-//! What an open believes of the newest manifest, and what it reports.
+//! What an open believes of the newest manifest and what it reports, where a log is full, and what hosts do beside it.
 #![cfg(feature = "alloc")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics fails")]
 
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
-use walstone_core::{Capacity, Checksum, Error, Geometry, Log, Options, Reason, SegmentId, Tail, Workspace, frame};
+use walstone_core::segment::layout::Layout;
+use walstone_core::{
+    Capacity, Checksum, Error, Geometry, Log, Options, PoisonCause, Reason, SegmentId, Storage, Tail, Workspace, frame,
+};
 
 type RamLog = Log<'static, RamStorage>;
 
@@ -196,4 +199,101 @@ fn a_report_tells_what_was_found() {
     ram.bytes_mut(SegmentId(4)).unwrap()[offset as usize + 64..].fill(0);
     let bytes = 24 + 103;
     check(&ram, (4, 4, last + 1, offset - begun), Tail::Torn { offset, bytes });
+}
+
+/// A manifest lists no more than fits it: user data leaves a quarter of its items, at least two, and deletions use them.
+#[test]
+fn user_data_leaves_items_of_the_manifest_to_deletions() {
+    for segment_len in [1024, 1536, 2048, 4096, 8192] {
+        let geometry = Geometry::new(segment_len).unwrap();
+        let layout = Layout::new(geometry);
+        let mut log = Log::create(RamStorage::new(geometry), Capacity::heap(0), options()).unwrap();
+        let items = (layout.max_manifest_len() - 24 - 16) / 24;
+        let kept = (layout.max_manifest_len() / 4 / 24).max(2);
+        let value = vec![9; layout.max_payload_len() as usize / 3];
+        let mut table = 0;
+        let refused = loop {
+            table += 1;
+            // Two of each table, so that deleting one of them takes a range of its own.
+            if let Err(error) = log.append(table, &value).and_then(|_| log.append(table, &value)) {
+                break error;
+            }
+        };
+        assert_eq!(refused, Error::Full);
+        let user = (layout.max_manifest_len() - kept * 24 - 24 - 16) / 24;
+        assert_eq!(log.snapshot(false).segment_count() as u32, user, "{segment_len} bytes");
+        // What the segments leave, down to the last item.
+        let (mut deleted, newest) = (0, log.written_mark().segment);
+        let refused = loop {
+            match log.delete_up_to(deleted + 1, 2 * deleted + 1) {
+                Ok(_) => deleted += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(deleted, u64::from(items - user), "{segment_len} bytes");
+        // A segment that holds deletions alone is counted here, and listed by no manifest.
+        let max = deleted as usize - usize::from(log.written_mark().segment > newest);
+        assert_eq!(refused, Error::TooManyVoids { max }, "{segment_len} bytes");
+        let last = log.last_sequence();
+        assert_eq!(open(log.into_storage()).last_sequence(), last);
+    }
+}
+
+/// A host syncs, creates and removes beside the log, and tells it.
+#[test]
+fn a_host_performs_steps_of_its_own() {
+    let mut log = four_segments();
+    let mark = log.begin_sync().unwrap();
+    assert_eq!(mark, Some(log.written_mark()));
+    log.synced(mark.unwrap());
+    assert_eq!(
+        (log.begin_sync(), log.durable_sequence()),
+        (Ok(None), log.last_sequence())
+    );
+    // A sync of less than was written since.
+    let durable = log.durable_sequence();
+    log.append(1, &[9; 200]).unwrap();
+    log.synced(mark.unwrap());
+    assert_eq!(log.durable_sequence(), durable);
+    assert_eq!(log.oldest_sequence(), 1);
+
+    // Segments that a durable manifest omits are removed, one by one.
+    let kept = Manifest::of(log.storage().bytes(SegmentId(4)).unwrap()).first_sequence;
+    for table in [1, 2] {
+        log.delete_up_to(table, kept - 1).unwrap();
+    }
+    while log.written_mark().segment == SegmentId(4) {
+        log.append(1, &[9; 200]).unwrap();
+    }
+    assert!(!log.remove_one(), "the manifest that omits them is not durable");
+    let mark = log.begin_sync().unwrap();
+    log.synced(mark.unwrap());
+    assert_eq!(log.oldest_sequence(), kept);
+    assert_eq!([(); 5].map(|()| log.remove_one()), [true, true, true, false, false]);
+    let newest = log.written_mark().segment;
+    let manifest = Manifest::of(log.storage().bytes(newest).unwrap());
+    assert!(
+        manifest.voids.iter().all(|void| void[2] >= kept),
+        "ranges without a record"
+    );
+
+    // Two are created ahead, one at a time.
+    let create = |log: &mut RamLog| {
+        let (id, header) = log.begin_create()?;
+        assert_eq!(log.begin_create(), None, "one is being created");
+        log.storage_mut().create(id, &header).unwrap();
+        Some(log.created_ahead(id))
+    };
+    while log.written_mark().segment == newest {
+        log.append(1, &[9; 200]).unwrap();
+    }
+    assert_eq!(create(&mut log), None, "the second is in hand");
+    log.poison(PoisonCause::Sync);
+    assert!(!log.remove_one());
+    assert_eq!(log.close(), Err(Error::Poisoned(PoisonCause::Sync)));
+    let mut log = open(log.into_storage());
+    assert_eq!(create(&mut log), None, "no session has begun");
+    log.append(1, &[9; 200]).unwrap();
+    log.close().unwrap();
+    assert_eq!(log.close(), Ok(()), "it is closed");
 }
