@@ -6,7 +6,8 @@ use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
 use walstone_core::segment::layout::Layout;
 use walstone_core::{
-    Capacity, Checksum, Error, Geometry, Log, Options, PoisonCause, Reason, SegmentId, Storage, Tail, Workspace, frame,
+    Capacity, Checksum, Error, Footer, Geometry, Log, Options, PoisonCause, Reason, SegmentId, Storage, Tail,
+    Workspace, frame,
 };
 
 type RamLog = Log<'static, RamStorage>;
@@ -296,4 +297,40 @@ fn a_host_performs_steps_of_its_own() {
     log.append(1, &[9; 200]).unwrap();
     log.close().unwrap();
     assert_eq!(log.close(), Ok(()), "it is closed");
+}
+
+/// A footer whose bytes changed says nothing: believed, it would have given up a segment with live records.
+#[test]
+fn a_footer_that_does_not_verify_is_not_believed() {
+    let mut log = four_segments();
+    log.sync().unwrap();
+    let end = log.snapshot(false).segment(1).unwrap().end as usize;
+    let mut ram = log.into_storage();
+    let bytes = ram.bytes_mut(SegmentId(2)).unwrap();
+    let footer = Footer::decode(&bytes[end - 32 - 2 * 28..end]).unwrap();
+    let tables: Vec<_> = footer.tables().map(|range| (range.table, range.first)).collect();
+    assert_eq!(tables.len(), 2);
+    for (nth, (_, first)) in tables.iter().enumerate() {
+        // The last record of the table is its first.
+        bytes[end - 2 * 28 + 28 * nth + 16..][..8].copy_from_slice(&first.to_le_bytes());
+    }
+    let mut log = open(ram);
+    for (table, first) in tables {
+        log.delete_up_to(table, first).unwrap();
+    }
+    log.reclaim().unwrap();
+    log.sync().unwrap();
+    let left: Vec<_> = log.storage().ids().collect();
+    assert!(!left.contains(&SegmentId(1)), "what is deleted goes");
+    assert!(left.contains(&SegmentId(2)), "what is not deleted stays");
+}
+
+#[test]
+fn where_there_is_a_region_none_is_made() {
+    let mut log = four_segments();
+    log.sync().unwrap();
+    let (last, ram) = (log.last_sequence(), log.into_storage());
+    let made = Log::create(ram.clone(), Capacity::heap(0), options()).map(drop);
+    assert_eq!(made, Err(Error::RegionExists));
+    assert_eq!(open(ram).last_sequence(), last);
 }
