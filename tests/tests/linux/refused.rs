@@ -13,7 +13,7 @@ use walstone_linux::{Cause, LinuxError, LinuxStorage, Memory, Root, WritePath};
 
 use crate::place::{PATHS, Place, c_path};
 use crate::processes::{Alone, run};
-use crate::root::Tree;
+use crate::root::{Tree, copy_dir};
 
 const SEGMENT_LEN: u32 = 4096;
 
@@ -220,19 +220,6 @@ fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 0x40;
     fs::write(path, bytes).unwrap();
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 fn replaced_by_version_0(path: &Path, layout: &str) {

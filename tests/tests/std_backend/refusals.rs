@@ -10,7 +10,7 @@ use walstone_core::frame::{self, Header as FrameHeader};
 use walstone_core::segment::header::{HEADER_LEN, Header};
 
 use crate::processes::{Alone, run};
-use crate::root::{Root, SEGMENT_LENS, Tree, scan, sequences};
+use crate::root::{Root, SEGMENT_LENS, Tree, copy_dir, scan, sequences};
 
 #[test]
 fn a_record_larger_than_a_segment_takes_no_sequence() {
@@ -181,19 +181,6 @@ fn a_leftover_with_a_foreign_file_stops_nothing() {
     assert_eq!(wal.report().foreign, std::slice::from_ref(&note));
     assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
     assert_eq!(fs::read(note).unwrap(), b"mine");
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 #[test]

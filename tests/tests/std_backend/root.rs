@@ -125,3 +125,17 @@ pub(crate) fn value(sequence: u64, len: usize) -> Vec<u8> {
     value.resize(len.max(8), sequence as u8);
     value
 }
+
+/// Copies a directory with what is in it.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
