@@ -70,7 +70,8 @@ pub enum WritePath {
 
 /// A source of time for [`BackgroundSync::Interval`]. Nothing else looks at a clock, and no record does.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Time since some moment in the past; never runs backwards.
+    /// Time since some moment in the past; never runs backwards. A panic ends the background thread of the log, and
+    /// with it all background syncs.
     fn now(&self) -> Duration;
 }
 

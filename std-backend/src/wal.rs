@@ -72,8 +72,12 @@ pub struct WalReport {
     pub failed: Vec<(u64, Error)>,
     /// What is in the root, or in a region's directory, and not of the log. It is left alone.
     pub foreign: Vec<PathBuf>,
-    /// Regions whose making or removal was interrupted, and was undone or completed.
+    /// Regions whose making or removal was interrupted, and was undone or completed; opened for reading only, and where
+    /// `stuck` or `foreign` say otherwise, what is left of them is still there.
     pub leftovers: Vec<u64>,
+    /// Leftovers that could not be removed, and why. They hold disk space, and no region of that number can be made until
+    /// they can; the next open tries again.
+    pub stuck: Vec<(u64, Error)>,
 }
 
 impl Wal {
@@ -111,10 +115,11 @@ impl Wal {
         if !read_only {
             for &leftover in &report.leftovers {
                 match root.release_leftover(leftover) {
+                    Ok(()) => {}
                     Err(error) if matches!(error.cause(), Cause::Foreign) => {
                         report.foreign.push(error.path().to_path_buf());
                     }
-                    released => released?,
+                    Err(error) => report.stuck.push((leftover, error.into())),
                 }
             }
         }

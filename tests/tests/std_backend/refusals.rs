@@ -1,9 +1,12 @@
 //! Input that cannot work: each has its own error, and nothing is lost or changed by it.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
+use walstone::seam::{Call, Observer, Verdict};
 use walstone::{BackgroundSync, Batch, Durability, Error, Options, OptionsBuilder, OptionsError, Wal};
 use walstone_core::Checksum;
 use walstone_core::frame::{self, Header as FrameHeader};
@@ -181,6 +184,53 @@ fn a_leftover_with_a_foreign_file_stops_nothing() {
     assert_eq!(wal.report().foreign, std::slice::from_ref(&note));
     assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
     assert_eq!(fs::read(note).unwrap(), b"mine");
+}
+
+/// Keeps files from being removed, as a disk that fails does.
+#[derive(Debug)]
+struct Undying;
+
+impl Observer for Undying {
+    fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
+        match call {
+            Call::Unlink { .. } => Err(io::Error::from_raw_os_error(5)),
+            _ => Ok(Verdict::Proceed),
+        }
+    }
+}
+
+/// What an interrupted removal left cannot be removed now: everything else opens, and the next open tries again.
+#[test]
+fn a_leftover_that_stays_stops_nothing() {
+    let root = Root::new();
+    let wal = root.open();
+    for region in [7, 8] {
+        wal.create_region(region).unwrap().append(1, b"a").unwrap();
+    }
+    wal.close().unwrap();
+    drop(wal);
+    let leftover = root.path().join("tmp_region_8");
+    fs::rename(root.path().join("8"), &leftover).unwrap();
+
+    let wal = root.open_with(root.options().observer(Arc::new(Undying))).unwrap();
+    let report = wal.report();
+    assert_eq!(report.leftovers, [8]);
+    assert!(
+        matches!(&report.stuck[..], [(8, Error::Storage(_))]),
+        "{:?}",
+        report.stuck
+    );
+    assert_eq!(scan(&wal.region(7).unwrap()).len(), 1);
+    assert!(matches!(wal.create_region(8), Err(Error::Storage(_))));
+    assert!(matches!(wal.region(8), Err(Error::NoRegion { region: 8 })));
+    wal.close().unwrap();
+    drop(wal);
+    assert!(leftover.exists());
+
+    let wal = root.open();
+    assert!(wal.report().stuck.is_empty());
+    assert!(!leftover.exists());
+    wal.create_region(8).unwrap();
 }
 
 #[test]
