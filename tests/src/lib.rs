@@ -4,6 +4,7 @@ pub mod behaviour;
 pub mod conformance;
 pub mod crash;
 pub mod damage;
+pub mod deadline;
 pub mod faults;
 pub mod files;
 pub mod flash;

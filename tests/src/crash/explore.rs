@@ -14,6 +14,7 @@ use super::model::{Found, Seen};
 use super::pairs::Pairs;
 use super::rows::{Hits, Row};
 use super::run::{Counters, Life, Stop, Violation, observe_read_only};
+use crate::deadline::Deadline;
 use crate::medium::Limits;
 use crate::repeatable::Digest;
 
@@ -24,8 +25,28 @@ pub struct Explorer {
     pub limits: Limits,
     /// How often a recovery is cut short in turn.
     pub depth: u8,
+    /// Where it ends early.
+    pub bound: Bound,
     pairs: Arc<Pairs>,
     hits: Hits,
+    cut_short: bool,
+}
+
+/// So far an exploration goes at most; it may be in the middle of a history.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Pairs, those of all threads together.
+    pub pairs: usize,
+    /// Time.
+    pub deadline: Deadline,
+}
+
+impl Bound {
+    /// To the end of every history.
+    pub const NONE: Self = Self {
+        pairs: usize::MAX,
+        deadline: Deadline::NEVER,
+    };
 }
 
 /// A broken promise, and how to get there.
@@ -103,8 +124,10 @@ impl Explorer {
         Self {
             limits,
             depth,
+            bound: Bound::NONE,
             pairs: Arc::default(),
             hits: Hits::default(),
+            cut_short: false,
         }
     }
 
@@ -114,6 +137,7 @@ impl Explorer {
         Self {
             hits: Hits::default(),
             pairs: self.pairs.clone(),
+            cut_short: false,
             ..*self
         }
     }
@@ -129,10 +153,18 @@ impl Explorer {
         self.pairs.len()
     }
 
-    /// Whether memory sets an end.
+    /// Whether the bound is reached, or memory sets an end: then nothing more is to be begun, and what was under way is cut
+    /// short.
+    pub fn is_over(&mut self) -> bool {
+        let is_over = self.pairs() >= self.bound.pairs || self.pairs.is_full() || self.bound.deadline.has_passed();
+        self.cut_short |= is_over;
+        is_over
+    }
+
+    /// Whether something was left out since the bound was reached.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.pairs.is_full()
+    pub const fn is_cut_short(&self) -> bool {
+        self.cut_short
     }
 
     /// What was met how often.
@@ -206,6 +238,9 @@ impl Explorer {
             let counters = made.counters();
             let limits = self.limits;
             for moment in 0..machine.moments(made.process()) {
+                if self.is_over() {
+                    break;
+                }
                 let mut failure = None;
                 let mut again = |left: Left<'_, M::Image>| {
                     let image = (left.image)();
@@ -237,6 +272,9 @@ impl Explorer {
     fn moments<M: Machine>(&mut self, machine: &M, life: &Life<'_, M>, depth: u8) -> Result<(), Failure> {
         for span in life.spans() {
             for moment in span.moments.clone() {
+                if self.is_over() {
+                    return Ok(());
+                }
                 self.crash(
                     machine,
                     life,
@@ -273,6 +311,9 @@ impl Explorer {
         let limits = self.limits;
         let mut outcome = Ok(());
         let mut check = |left: Left<'_, M::Image>, found: &Found| {
+            if self.is_over() {
+                return ControlFlow::Break(());
+            }
             if self.is_explored(machine, left.digest, found, depth) {
                 return ControlFlow::Continue(());
             }

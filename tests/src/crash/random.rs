@@ -31,6 +31,9 @@ impl Explorer {
         guarded(|| {
             let mut life = Life::create(machine)?;
             for &step in steps {
+                if self.is_over() {
+                    break;
+                }
                 match step {
                     Step::Do(op) => self.perform(&mut life, op)?,
                     Step::Plan(plan) => life.plan(plan),

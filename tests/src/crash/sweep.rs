@@ -5,24 +5,25 @@ use std::thread;
 
 use super::explore::{Explorer, Failure};
 
-/// Does all `jobs` until one fails or it is `enough`. Whether all were done.
+/// Does all `jobs` until one fails or the explorer's bound is reached. Whether all were done, to their ends.
 ///
 /// # Errors
 /// The first [`Failure`].
 pub fn sweep<J: Send>(
     explorer: &mut Explorer,
     jobs: impl Iterator<Item = J> + Send,
-    enough: impl Fn(&Explorer) -> bool + Sync,
     act: impl Fn(&mut Explorer, J) -> Result<(), Failure> + Sync,
 ) -> Result<bool, Failure> {
     let jobs = Mutex::new(jobs.fuse());
     let outcome = Mutex::new(Ok(true));
     let work = |mut explorer: Explorer| {
         while let Some(job) = next(&jobs) {
-            if enough(&explorer) {
+            if explorer.is_over() {
                 end(&outcome, Ok(false));
             } else if let Err(failure) = act(&mut explorer, job) {
                 end(&outcome, Err(failure));
+            } else if explorer.is_cut_short() {
+                end(&outcome, Ok(false));
             }
             if !matches!(*lock(&outcome), Ok(true)) {
                 break;

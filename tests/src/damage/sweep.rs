@@ -11,6 +11,7 @@ use walstone_core::{Mark, SegmentId};
 
 use super::Damage;
 use super::oracle::{Expect, Oracle};
+use crate::deadline::Deadline;
 use crate::images::{Image, Live, Verdict};
 
 /// What came of damages.
@@ -36,6 +37,8 @@ pub struct Tally {
     pub silent: Vec<String>,
     /// Records that were never written, errors that name no damage, logs that cannot go on, panics.
     pub wrong: Vec<String>,
+    /// Damages that there was no time for.
+    pub left_out: u64,
 }
 
 /// What came of one damage.
@@ -86,6 +89,7 @@ impl AddAssign for Tally {
         self.newest_gone += other.newest_gone;
         self.silent.extend(other.silent);
         self.wrong.extend(other.wrong);
+        self.left_out += other.left_out;
     }
 }
 
@@ -105,7 +109,11 @@ impl fmt::Display for Tally {
             self.newest_gone,
             self.silent.len(),
             self.wrong.len(),
-        )
+        )?;
+        match self.left_out {
+            0 => f.write_str(", complete: yes"),
+            left_out => write!(f, ", complete: no, {left_out} left out"),
+        }
     }
 }
 
@@ -114,6 +122,8 @@ impl fmt::Display for Tally {
 pub struct Sweep<'a> {
     image: &'a Image,
     oracle: Oracle<'a>,
+    /// When to end.
+    pub deadline: Deadline,
 }
 
 impl<'a> Sweep<'a> {
@@ -121,7 +131,11 @@ impl<'a> Sweep<'a> {
     #[must_use]
     pub fn new(image: &'a Image) -> Self {
         let oracle = Oracle::new(image);
-        Self { image, oracle }
+        Self {
+            image,
+            oracle,
+            deadline: Deadline::NEVER,
+        }
     }
 
     /// Does each of them alone, on all processors.
@@ -131,7 +145,9 @@ impl<'a> Sweep<'a> {
         let work = || {
             let mut tally = Tally::default();
             while let Some(damage) = damages.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some(class) = self.judge(damage) {
+                if self.deadline.has_passed() {
+                    tally.left_out += 1;
+                } else if let Some(class) = self.judge(damage) {
                     tally.count(class);
                 }
             }

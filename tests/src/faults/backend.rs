@@ -19,6 +19,7 @@ use walstone_core::{Geometry, Report};
 use super::{Act, Ground, PRELUDES, Tally};
 use crate::crash::machine::{Denied, Subject};
 use crate::crash::model::{Change, Seen};
+use crate::deadline::Deadline;
 use crate::files::front;
 use crate::files::life::{SMALL, Setup};
 #[cfg(target_os = "linux")]
@@ -55,8 +56,8 @@ const WAYS: [Way; 7] = [
 /// # Panics
 /// Where the system gives no directory.
 #[must_use]
-pub fn sweep(len: u32) -> Tally {
-    of_setup(SMALL, len)
+pub fn sweep(len: u32, deadline: Deadline) -> Tally {
+    of_setup(SMALL, len, deadline)
 }
 
 /// The same where raw system calls write them: through the page cache, durable by themselves, and several on their way.
@@ -65,20 +66,20 @@ pub fn sweep(len: u32) -> Tally {
 /// As [`sweep`].
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn sweep_raw(len: u32) -> Tally {
+pub fn sweep_raw(len: u32, deadline: Deadline) -> Tally {
     use crate::files::life::{BUFFERED, DURABLE_WRITES, FLIGHTS};
     let mut tally = Tally::default();
     for setup in [BUFFERED, DURABLE_WRITES, FLIGHTS] {
-        tally.add(of_setup(setup, len));
+        tally.add(of_setup(setup, len, deadline));
     }
     tally
 }
 
-fn of_setup(setup: Setup, len: u32) -> Tally {
+fn of_setup(setup: Setup, len: u32, deadline: Deadline) -> Tally {
     let mut tally = Tally::default();
     for prelude in PRELUDES {
         for word in Act::words(len) {
-            tally.add(of_word(setup, &[prelude, &word]));
+            tally.add(of_word(setup, &[prelude, &word], deadline));
         }
     }
     tally
@@ -89,8 +90,8 @@ fn of_setup(setup: Setup, len: u32) -> Tally {
 /// # Panics
 /// As [`sweep`].
 #[must_use]
-pub fn of_word(setup: Setup, word: &[&[Act]]) -> Tally {
-    let mut tally = Tally::default();
+pub fn of_word(setup: Setup, word: &[&[Act]], deadline: Deadline) -> Tally {
+    let mut tally = Tally::until(deadline);
     for way in WAYS.into_iter().chain([Way::Late]) {
         let what = format!("{way:?}, {}", setup.name);
         tally.every_call(word, &what, |nth| Files::new(setup, nth, way));

@@ -13,6 +13,7 @@ use crate::crash::log::{Planned, Subjected, options};
 use crate::crash::machine::Denied;
 use crate::crash::model::Change;
 use crate::crash::setup::SETUPS;
+use crate::deadline::Deadline;
 use crate::storages::faulty::{Faults, Faulty, FaultyError};
 use crate::storages::{Method, SimError};
 
@@ -43,8 +44,8 @@ impl Memory {
 
 /// Every call of every word of `len`, in each way that it can fail, on three geometries.
 #[must_use]
-pub fn sweep(len: u32) -> Tally {
-    let mut tally = Tally::default();
+pub fn sweep(len: u32, deadline: Deadline) -> Tally {
+    let mut tally = Tally::until(deadline);
     let geometries = SETUPS
         .iter()
         .filter(|setup| ["sectors", "flash", "stale"].contains(&setup.name));

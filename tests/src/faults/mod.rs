@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use crate::crash::machine::{Denied, Subject};
 use crate::crash::model::{Change, Line, Seen, State, Value};
+use crate::deadline::Deadline;
 
 /// One operation of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,9 @@ pub struct Tally {
     pub unnoticed: u64,
     /// Broken promises.
     pub violations: Vec<String>,
+    /// Words, each with one way to fail, that there was no time for.
+    pub left_out: u64,
+    deadline: Deadline,
 }
 
 impl fmt::Display for Tally {
@@ -121,11 +125,24 @@ impl fmt::Display for Tally {
             self.refused,
             self.unnoticed,
             self.violations.len()
-        )
+        )?;
+        match self.left_out {
+            0 => f.write_str(", complete: yes"),
+            left_out => write!(f, ", complete: no, {left_out} words with one way to fail left out"),
+        }
     }
 }
 
 impl Tally {
+    /// Nothing yet, and no more than there is time for.
+    #[must_use]
+    pub fn until(deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            ..Self::default()
+        }
+    }
+
     /// Adds another one.
     pub fn add(&mut self, other: Self) {
         self.pairs += other.pairs;
@@ -133,12 +150,17 @@ impl Tally {
         self.refused += other.refused;
         self.unnoticed += other.unnoticed;
         self.violations.extend(other.violations);
+        self.left_out += other.left_out;
     }
 
     /// Runs a word on the ground whose call `nth` is to fail, for every `nth` until none fails. `what` names the fault.
     pub fn every_call<G: Ground>(&mut self, word: &[&[Act]], what: &str, ground: impl Fn(u64) -> G) {
         let (mut nth, mut evict) = (1, false);
         loop {
+            if self.deadline.has_passed() {
+                self.left_out += 1;
+                return;
+            }
             let run = catch_unwind(AssertUnwindSafe(|| Run::new(ground(nth)).live(&word.concat(), evict)));
             let name = || format!("{what}, call {nth} of {word:?}");
             match run {

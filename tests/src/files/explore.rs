@@ -17,6 +17,7 @@ use super::observe::observe_read_only;
 use super::real::Real;
 use super::step::Step;
 use super::survivors::Limits;
+use crate::deadline::Deadline;
 
 /// States that were looked at, by name, and how often a recovery in them was cut short in turn. Shared by threads.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ pub struct Known(Mutex<HashMap<u64, u8>>);
 /// What was explored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Histories.
+    /// Histories, to their ends.
     pub words: u64,
     /// Crash states, many of them more than once.
     pub states: u64,
@@ -49,6 +50,8 @@ pub struct Explorer<'k> {
     known: &'k Known,
     limits: Limits,
     lie: Option<Lie>,
+    /// When to end, be it in the middle of a history.
+    pub deadline: Deadline,
     tally: Tally,
 }
 
@@ -131,6 +134,7 @@ impl<'k> Explorer<'k> {
             known,
             limits,
             lie,
+            deadline: Deadline::NEVER,
             tally: Tally::default(),
         })
     }
@@ -150,7 +154,9 @@ impl<'k> Explorer<'k> {
         let explored = catch_unwind(AssertUnwindSafe(|| self.try_word(setup, prelude, word, all, depth)));
         explored
             .unwrap_or_else(|_| Err(Broken::Panicked.into()))
-            .map_err(|failure| failure.behind(|| format!("{}: {prelude:?} then {word:?}", setup.name)))
+            .map_err(|failure| failure.behind(|| format!("{}: {prelude:?} then {word:?}", setup.name)))?;
+        self.tally.words += u64::from(!self.deadline.has_passed());
+        Ok(())
     }
 
     fn try_word(&mut self, setup: Setup, prelude: &[Op], word: &[Op], all: bool, depth: u8) -> Result<(), Failure> {
@@ -176,7 +182,6 @@ impl<'k> Explorer<'k> {
                 .map_err(|broken| Failure::from(broken).behind(|| format!("{op:?}")))?;
         }
         life.end_process();
-        self.tally.words += 1;
         self.is_recorded(&Disk::default(), &life)?;
         self.crashes(&Disk::default(), &life, from, depth)
     }
@@ -210,6 +215,9 @@ impl<'k> Explorer<'k> {
         let steps = life.steps();
         let mut disk = self.replayed(before, &steps[..from]);
         for done in from..=steps.len() {
+            if self.deadline.has_passed() {
+                break;
+            }
             let (promise, expect) = life.promised_at(done);
             let next = steps.get(done);
             let behind = |crash: Crash| {
@@ -223,6 +231,9 @@ impl<'k> Explorer<'k> {
                 let limits = self.limits;
                 let mut states = 0;
                 let shown = disk.survivors(&limits, &mut |state| {
+                    if self.deadline.has_passed() {
+                        return ControlFlow::Break(());
+                    }
                     states += 1;
                     match self.check(&state, expect, Crash::Power, life, depth) {
                         Ok(()) => ControlFlow::Continue(()),

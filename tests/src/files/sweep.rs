@@ -4,12 +4,12 @@ use std::io;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use super::explore::{Explorer, Failure, Known, Tally};
 use super::lie::Lie;
 use super::life::{Op, PRELUDES, Setup};
 use super::survivors::Limits;
+use crate::deadline::Deadline;
 
 /// One history to explore.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Plan {
     /// Explorers side by side.
     pub threads: usize,
     /// When to end, whatever is left.
-    pub until: Option<Instant>,
+    pub deadline: Deadline,
 }
 
 /// What came of it.
@@ -132,14 +132,11 @@ pub fn explore(histories: &[History], plan: &Plan, known: &Known) -> Result<Summ
     let stopped = AtomicBool::new(false);
     let work = || -> io::Result<Result<Tally, Failure>> {
         let mut explorer = Explorer::new(known, plan.limits, plan.lie)?;
+        explorer.deadline = plan.deadline;
         while !stopped.load(Ordering::Relaxed) {
             let Some(history) = histories.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 break;
             };
-            if plan.until.is_some_and(|until| Instant::now() > until) {
-                stopped.store(true, Ordering::Relaxed);
-                break;
-            }
             let History {
                 setup,
                 prelude,
@@ -150,6 +147,9 @@ pub fn explore(histories: &[History], plan: &Plan, known: &Known) -> Result<Summ
             if let Err(failure) = explorer.word(*setup, prelude, word, *all, *depth) {
                 stopped.store(true, Ordering::Relaxed);
                 return Ok(Err(failure));
+            }
+            if plan.deadline.has_passed() {
+                stopped.store(true, Ordering::Relaxed);
             }
         }
         Ok(Ok(explorer.tally()))

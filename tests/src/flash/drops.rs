@@ -263,7 +263,7 @@ pub fn drops(
     }
     for left in Dropped::EACH {
         let mut nth = 1;
-        while dropped(explorer, machine, &ops, (nth, left), Then::Read)?.is_some() {
+        while !explorer.is_over() && dropped(explorer, machine, &ops, (nth, left), Then::Read)?.is_some() {
             for then in [Then::Append, Then::Reclaim] {
                 dropped(explorer, machine, &ops, (nth, left), then)?;
             }

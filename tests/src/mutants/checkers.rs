@@ -10,6 +10,7 @@ use crate::crash::history::{Op, PRELUDES, Words, random};
 use crate::crash::setup::SETUPS;
 use crate::damage::sweep::{Sweep, Tally};
 use crate::damage::{self, Damage};
+use crate::deadline::Deadline;
 use crate::faults;
 use crate::files::explore::Known;
 use crate::files::lie::Lie;
@@ -267,9 +268,9 @@ fn live(storage: RamStorage, records: u64, seed: u64) -> (RamStorage, std::ops::
 
 /// One operation on files, one call of which fails.
 fn faulty() -> Run {
-    let mut tally = faults::backend::sweep(0);
+    let mut tally = faults::backend::sweep(0, Deadline::NEVER);
     if tally.violations.is_empty() {
-        tally.add(faults::backend::sweep(1));
+        tally.add(faults::backend::sweep(1, Deadline::NEVER));
     }
     Run {
         states: tally.pairs,
@@ -283,7 +284,7 @@ fn files(lie: Option<Lie>) -> Run {
         limits: Limits::SHORT,
         lie,
         threads: 1,
-        until: None,
+        deadline: Deadline::NEVER,
     };
     let known = Known::default();
     let explored = sweep::explore(&sweep::telling(SMALL), &plan, &known);

@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 use walstone::{Durability, Wal};
+use walstone_tests::deadline::Deadline;
 use walstone_tests::files::content::{File, Pending};
 use walstone_tests::files::explore::{Failure, Known};
 use walstone_tests::files::lie::Lie;
@@ -14,7 +15,7 @@ fn run(histories: &[History], lie: Option<Lie>) -> Result<Summary, Failure> {
         limits: Limits::SHORT,
         lie,
         threads: 2,
-        until: None,
+        deadline: Deadline::NEVER,
     };
     explore(histories, &plan, &Known::default())
 }
@@ -66,7 +67,7 @@ fn what_was_acknowledged_before_a_raw_call_failed_can_be_read() {
         (DURABLE_WRITES, &[Act::Durable, Act::Small]),
         (FLIGHTS, PRELUDES[1]),
     ] {
-        let tally = backend::of_word(setup, &[word]);
+        let tally = backend::of_word(setup, &[word], Deadline::NEVER);
         assert_eq!(tally.violations, [""; 0], "{}", setup.name);
         assert!(tally.poisoned > 0 && tally.refused > 0, "{tally}");
     }

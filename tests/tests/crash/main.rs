@@ -1,5 +1,6 @@
 //! The crash simulator in short form. The same in long form: `cargo run --release -p walstone-tests --bin crashsim`.
 
+mod bounds;
 mod cuts;
 mod files;
 mod kill;

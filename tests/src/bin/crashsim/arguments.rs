@@ -2,9 +2,10 @@
 
 use std::env;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use walstone_tests::crash::setup::Setup;
+use walstone_tests::deadline::Deadline;
 
 /// What is left of the command line.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Arguments {
     }
 
     /// The end of so many seconds from now.
-    pub(crate) fn end(&mut self, name: &str) -> Result<Instant, String> {
-        Ok(Instant::now() + Duration::from_secs(self.value(name)?))
+    pub(crate) fn end(&mut self, name: &str) -> Result<Deadline, String> {
+        Ok(Deadline::in_time(Duration::from_secs(self.value(name)?)))
     }
 }

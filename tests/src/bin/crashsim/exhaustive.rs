@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use walstone_tests::crash::explore::{Explorer, Failure, full_limits, telling_limits};
+use walstone_tests::crash::explore::{Bound, Explorer, Failure, full_limits, telling_limits};
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
 use walstone_tests::crash::setup::{SETUPS, Setup};
 use walstone_tests::crash::sweep::sweep;
@@ -108,21 +108,20 @@ impl FromStr for Part {
 }
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let (mut pairs, mut most, mut seed, mut until) = (100_000_000, usize::MAX, 1, None);
+    let (mut pairs, mut bound, mut seed) = (100_000_000, Bound::NONE, 1);
     let (mut phases, mut longest, mut part) = (LONG, LONGEST, Part { nth: 0, of: 1 });
     while let Some(name) = arguments.next() {
         match name.as_str() {
             "--ci" => (phases, longest, pairs) = (SHORT, &[], 1_000_000),
             "--pairs" => pairs = arguments.value(&name)?,
-            "--most" => most = arguments.value(&name)?,
+            "--most" => bound.pairs = arguments.value(&name)?,
             "--part" => part = arguments.value(&name)?,
             "--seed" => seed = arguments.value(&name)?,
-            "--seconds" => until = Some(arguments.end(&name)?),
+            "--seconds" => bound.deadline = arguments.end(&name)?,
             _ => return Err(format!("exhaustive has no option {name}")),
         }
     }
-    let mut sum = Sum::new(seed, until);
-    sum.most = most;
+    let mut sum = Sum::new(full_limits(seed), bound);
     let outcome = sum.explore([phases, longest], part, pairs, seed);
     Ok(sum.up(outcome))
 }
@@ -131,23 +130,17 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
 pub(crate) struct Sum {
     explorer: Explorer,
     start: Instant,
-    until: Option<Instant>,
-    /// No further than so many pairs.
-    most: usize,
+    /// Of the whole run.
+    bound: Bound,
     complete: bool,
 }
 
 impl Sum {
-    pub(crate) fn new(seed: u64, until: Option<Instant>) -> Self {
-        Self::with_limits(full_limits(seed), until)
-    }
-
-    pub(crate) fn with_limits(limits: Limits, until: Option<Instant>) -> Self {
+    pub(crate) fn new(limits: Limits, bound: Bound) -> Self {
         Self {
             explorer: Explorer::new(limits, 0),
             start: Instant::now(),
-            until,
-            most: usize::MAX,
+            bound,
             complete: true,
         }
     }
@@ -171,11 +164,10 @@ impl Sum {
         self.phases(phases, part)?;
         self.some(part, pairs, seed)?;
         self.phases(longest, part)?;
-        let complete = self.complete;
         let seeds = (seed..seed + 1_000_000).filter(|seed| seed % part.of == part.nth);
+        let complete = self.complete;
         self.random(seeds, &SETUPS, pairs)?;
-        // They were not meant to be.
-        self.complete = complete;
+        self.forget_rest(complete);
         Ok(())
     }
 
@@ -211,9 +203,14 @@ impl Sum {
             self.explorer.pairs() + left / 2,
             |explorer, (setup, word)| explorer.word(&setup, &[], &word),
         )?;
-        // Nor were they.
-        self.complete = complete;
+        self.forget_rest(complete);
         Ok(())
+    }
+
+    /// What was done last was not meant to be complete, unless the whole run ended in it.
+    fn forget_rest(&mut self, complete_before: bool) {
+        self.explorer.bound = self.bound;
+        self.complete = complete_before && !self.explorer.is_over();
     }
 
     /// Histories of so many seeds, each on one of the media.
@@ -242,17 +239,17 @@ impl Sum {
         pairs: usize,
         act: impl Fn(&mut Explorer, J) -> Result<(), Failure> + Sync,
     ) -> Result<(), Failure> {
-        let (start, before, until) = (Instant::now(), self.explorer.pairs(), self.until);
-        let most = pairs.min(self.most);
-        let enough = |explorer: &Explorer| {
-            explorer.pairs() >= most || explorer.is_full() || until.is_some_and(|until| Instant::now() > until)
+        let (start, before) = (Instant::now(), self.explorer.pairs());
+        self.explorer.bound = Bound {
+            pairs: pairs.min(self.bound.pairs),
+            ..self.bound
         };
         let (done, mut taken) = (AtomicU64::new(0), 0u64);
         let mut jobs = jobs.inspect(|_| taken += 1);
-        let outcome = sweep(&mut self.explorer, jobs.by_ref(), enough, |explorer, job| {
-            let acted = act(explorer, job);
-            done.fetch_add(1, Ordering::Relaxed);
-            acted
+        let outcome = sweep(&mut self.explorer, jobs.by_ref(), |explorer, job| {
+            act(explorer, job)?;
+            done.fetch_add(u64::from(!explorer.is_cut_short()), Ordering::Relaxed);
+            Ok(())
         });
         // Counts those that nobody took, too.
         jobs.for_each(drop);

@@ -2,19 +2,22 @@
 
 use std::time::Instant;
 
+use walstone_tests::deadline::Deadline;
 use walstone_tests::faults::{Tally, backend, engine};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
 
-type Sweep = fn(u32) -> Tally;
+type Sweep = fn(u32, Deadline) -> Tally;
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     // Raw calls wait for the disk: words of one operation take some minutes.
     let (mut engine_len, mut backend_len, mut raw_len) = (3, 2, 1);
-    for name in arguments.by_ref() {
+    let mut deadline = Deadline::NEVER;
+    while let Some(name) = arguments.next() {
         match name.as_str() {
             "--ci" => (engine_len, backend_len, raw_len) = (2, 1, 0),
+            "--seconds" => deadline = arguments.end(&name)?,
             _ => return Err(format!("faults has no option {name}")),
         }
     }
@@ -30,7 +33,7 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     for &(name, sweep, most) in sweeps {
         for len in 0..=most {
             let start = Instant::now();
-            let tally = sweep(len);
+            let tally = sweep(len, deadline);
             println!(
                 "{name}, words of {len}: {tally}; {:.1} s",
                 start.elapsed().as_secs_f64()

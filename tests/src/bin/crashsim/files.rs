@@ -2,8 +2,9 @@
 //! write the segments.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use walstone_tests::deadline::Deadline;
 use walstone_tests::files::explore::Known;
 use walstone_tests::files::lie::Lie;
 use walstone_tests::files::life::{PAGES, SMALL, Setup};
@@ -14,13 +15,13 @@ use crate::Outcome;
 use crate::arguments::Arguments;
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let (mut ci, mut lies, mut raw, mut seconds) = (false, false, false, None);
+    let (mut ci, mut lies, mut raw, mut deadline) = (false, false, false, Deadline::NEVER);
     while let Some(name) = arguments.next() {
         match name.as_str() {
             "--ci" => ci = true,
             "--lies" => lies = true,
             "--raw" => raw = true,
-            "--seconds" => seconds = Some(Duration::from_secs(arguments.value(&name)?)),
+            "--seconds" => deadline = arguments.end(&name)?,
             _ => return Err(format!("files has no option {name}")),
         }
     }
@@ -29,7 +30,7 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
         limits: if ci { Limits::SHORT } else { Limits::LONG },
         lie: None,
         threads: thread::available_parallelism().map_or(1, usize::from),
-        until: seconds.map(|seconds| begun + seconds),
+        deadline,
     };
     if lies {
         return Ok(every_lie(plan));
@@ -132,8 +133,11 @@ fn all_stages(stages: &[Stage], plan: &Plan, begun: Instant) -> bool {
                 let complete = if summary.is_complete() { "yes" } else { "no" };
                 let tally = summary.tally;
                 println!(
-                    "{name}: {} histories, {} states, {} crashes sampled, complete: {complete}",
-                    tally.words, tally.states, tally.sampled
+                    "{name}: {} of {} histories, {} states, {} crashes sampled, complete: {complete}",
+                    tally.words,
+                    histories.len(),
+                    tally.states,
+                    tally.sampled
                 );
             }
             Err(failure) => {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use walstone_tests::crash::explore::{Explorer, Failure, telling_limits};
+use walstone_tests::crash::explore::{Bound, Explorer, Failure, telling_limits};
 use walstone_tests::crash::history::{Op, PRELUDES, Words};
 use walstone_tests::flash::{Awaiting, FlashSetup, drops, setups};
 
@@ -11,7 +11,7 @@ use crate::arguments::Arguments;
 use crate::exhaustive::Sum;
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let (mut ci, mut seed, mut chosen, mut until) = (false, 1, Vec::new(), None);
+    let (mut ci, mut seed, mut chosen, mut bound) = (false, 1, Vec::new(), Bound::NONE);
     while let Some(name) = arguments.next() {
         match name.as_str() {
             "--ci" => ci = true,
@@ -21,14 +21,14 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
                 chosen.push(setup);
             }
             "--seed" => seed = arguments.value(&name)?,
-            "--seconds" => until = Some(arguments.end(&name)?),
+            "--seconds" => bound.deadline = arguments.end(&name)?,
             _ => return Err(format!("flash has no option {name}")),
         }
     }
     if chosen.is_empty() {
         chosen.extend(setups());
     }
-    let mut sum = Sum::with_limits(telling_limits(seed), until);
+    let mut sum = Sum::new(telling_limits(seed), bound);
     let outcome = explore(&mut sum, &chosen, ci, seed);
     Ok(sum.up(outcome))
 }

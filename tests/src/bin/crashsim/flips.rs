@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use walstone_tests::damage::sweep::{Sweep, Tally};
 use walstone_tests::damage::{self, Damage};
+use walstone_tests::deadline::Deadline;
 use walstone_tests::images::{self, Image};
 
 use crate::Outcome;
@@ -33,11 +34,12 @@ const IMAGES: [(&str, bool); 2] = [("unclosed", false), ("closed", true)];
 
 /// Prints a line for each kind and one in all; fails where a loss is silent or anything is wrong.
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
-    let mut images = &IMAGES[..];
-    for name in arguments.by_ref() {
+    let (mut images, mut deadline) = (&IMAGES[..], Deadline::NEVER);
+    while let Some(name) = arguments.next() {
         match name.as_str() {
             // What a log leaves that was not closed has more that is ambiguous.
             "--ci" => images = &IMAGES[..1],
+            "--seconds" => deadline = arguments.end(&name)?,
             _ => return Err(format!("flips has no option {name}")),
         }
     }
@@ -46,7 +48,8 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     let mut all = Tally::default();
     for &(name, closed) in images {
         let image = images::eight_segments(closed);
-        let sweep = Sweep::new(&image);
+        let mut sweep = Sweep::new(&image);
+        sweep.deadline = deadline;
         for (kind, damages) in KINDS {
             let start = Instant::now();
             let tally = sweep.run(&damages(&image));

@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! crashsim exhaustive [--ci] [--part I/N] [--pairs N] [--most N] [--seed N] [--seconds N]
-//! crashsim faults [--ci]
+//! crashsim faults [--ci] [--seconds N]
 //! crashsim files [--ci] [--raw] [--lies] [--seconds N]
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
-//! crashsim flips [--ci]
+//! crashsim flips [--ci] [--seconds N]
 //! crashsim kill [--rounds N] [--seed N] [--strace]
 //! crashsim mutants [--ci]
 //! crashsim random [--seed N] [--count N] [--on NAME]... [--seconds N]
 //! ```
 //!
-//! `exhaustive` goes on with random histories until it has seen `--pairs`; what ends it early, `--most` pairs, `--seconds` or
-//! its memory, is told: `complete: no`, and how many words of each kind were explored. A complete run is one of 10^9 pairs and
+//! What ends a run early, `--seconds`, `--most` pairs or its memory, ends it in the middle of whatever it does, and is told:
+//! `complete: no`, and how much of each kind was done to its end.
+//!
+//! `exhaustive` goes on with random histories until it has seen `--pairs`. A complete run is one of 10^9 pairs and
 //! more: `--part I/N` takes every N-th word of each kind, so that the parts can run one after the other or on several
 //! machines. Each part has a summary of its own; a pair that two of them meet is counted by both.
 //!
