@@ -145,6 +145,13 @@ impl Snapshot {
         self.active_tables.as_deref()
     }
 
+    /// The same segments with the deleted ranges of an earlier snapshot: what was deleted since is not to be believed.
+    #[must_use]
+    pub fn with_voids_of(mut self, earlier: &Self) -> Self {
+        self.voids.clone_from(&earlier.voids);
+        self
+    }
+
     /// A reader of the segment at `at`. `bytes` are the segment's from its start to its end; of the active segment
     /// as far as they were written when they were lent.
     ///

@@ -58,7 +58,9 @@ pub enum Error {
         /// What was asked for.
         given: Geometry,
     },
-    /// An earlier write or sync failed; the region takes no more writes until it is opened anew.
+    /// An earlier write or sync failed; the region takes no more writes until it is opened anew. Views still show what was
+    /// acknowledged, and of what failed all or nothing: a record that it was to delete is there, unless all of it is. A segment
+    /// that it began may be an error in its place.
     Poisoned {
         /// The region.
         region: u64,

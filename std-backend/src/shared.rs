@@ -182,7 +182,12 @@ impl Shared {
     }
 
     fn publish_anew(&self, writer: &mut Writer) {
-        writer.facts = Arc::new(Facts::new(&writer.log));
+        let mut facts = Facts::new(&writer.log);
+        if writer.log.poisoned().is_some() {
+            // What a failed operation was to delete is there.
+            facts.snapshot = facts.snapshot.with_voids_of(&writer.facts.snapshot);
+        }
+        writer.facts = Arc::new(facts);
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&writer.facts);
         self.last.store(writer.log.last_sequence(), Ordering::Release);
         self.readers.published();
@@ -206,6 +211,12 @@ impl Shared {
             drop(self.ahead());
             log = self.log();
             result = operation(&mut log);
+        }
+        if result.is_ok() && log.version() != log.facts.version {
+            // Readers are told of deletions, and of another segment, once no failed write can take them back: the frame
+            // of a batch would be lost, and what it was to delete would be hidden all the same.
+            let handed_over = log.hand_over();
+            result = result.and_then(|value| handed_over.map(|()| value));
         }
         if result.is_err() && log.poisoned().is_none() && self.files.is_broken() {
             // The log takes a claim that failed for no more than that: the sync of its space failed, and none is tried again.

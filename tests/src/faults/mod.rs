@@ -407,20 +407,15 @@ impl<G: Ground> Run<G> {
         }
     }
 
-    /// All that was acknowledged is shown. Where bytes are gathered there may be nothing of the append that failed, or an
-    /// error in its place; what it was to delete may be gone.
+    /// All that was acknowledged is shown, and of the append that failed all or nothing. Where bytes are gathered there may be
+    /// an error in its place.
     fn goes_on_reading(&mut self) -> Result<(), String> {
         if !self.ground.gathers() {
             return self.shows_all().map(drop);
         }
         let (mut seen, left) = (Seen::default(), self.line.left(false));
         let outcome = self.log().observe(&mut seen);
-        let newest = self.line.newest();
-        let shown = |state: &Rc<State>| {
-            let kept = state.live.iter().filter(|record| newest.live.contains(record));
-            state.live == seen.records || kept.eq(&seen.records)
-        };
-        if left.possible().iter().any(shown) {
+        if left.possible().iter().any(|state| state.live == seen.records) {
             return Ok(());
         }
         Err(format!("{:?} shown, {outcome:?}", seen.records))

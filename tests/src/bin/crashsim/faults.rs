@@ -1,4 +1,5 @@
-//! `crashsim faults`: each call of each word fails in each way that it can, below the engine and below the std backend.
+//! `crashsim faults`: each call of each word fails in each way that it can, below the engine and below the std backend; with
+//! `--raw` only where raw system calls write the segments.
 
 use std::time::Instant;
 
@@ -8,15 +9,18 @@ use walstone_tests::faults::{Tally, backend, engine};
 use crate::Outcome;
 use crate::arguments::Arguments;
 
+const RAW: &str = "files by raw calls";
+
 type Sweep = fn(u32, Deadline) -> Tally;
 
 pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
     // Raw calls wait for the disk: words of one operation take some minutes.
     let (mut engine_len, mut backend_len, mut raw_len) = (3, 2, 1);
-    let mut deadline = Deadline::NEVER;
+    let (mut deadline, mut raw) = (Deadline::NEVER, false);
     while let Some(name) = arguments.next() {
         match name.as_str() {
             "--ci" => (engine_len, backend_len, raw_len) = (2, 1, 0),
+            "--raw" => raw = true,
             "--seconds" => deadline = arguments.end(&name)?,
             _ => return Err(format!("faults has no option {name}")),
         }
@@ -28,9 +32,9 @@ pub(crate) fn run(arguments: &mut Arguments) -> Outcome {
         ("the engine", engine::sweep, engine_len),
         ("files", backend::sweep, backend_len),
         #[cfg(target_os = "linux")]
-        ("files by raw calls", backend::sweep_raw, raw_len),
+        (RAW, backend::sweep_raw, raw_len),
     ];
-    for &(name, sweep, most) in sweeps {
+    for &(name, sweep, most) in sweeps.iter().filter(|(name, ..)| !raw || *name == RAW) {
         for len in 0..=most {
             let start = Instant::now();
             let tally = sweep(len, deadline);

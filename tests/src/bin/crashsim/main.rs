@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! crashsim exhaustive [--ci] [--part I/N] [--pairs N] [--most N] [--seed N] [--seconds N]
-//! crashsim faults [--ci] [--seconds N]
+//! crashsim faults [--ci] [--raw] [--seconds N]
 //! crashsim files [--ci] [--raw] [--lies] [--seconds N]
 //! crashsim flash [--ci] [--seed N] [--seconds N] [--on NAME]...
 //! crashsim flips [--ci] [--seconds N]
