@@ -290,7 +290,7 @@ pub fn history(data: &[u8]) {
                 let count = life.power_loss_count(&limits);
                 let (how, image) = life.image_after_power_loss(&limits, chosen.below(1 << 16) % count);
                 let found = life.left(true);
-                life = Life::attach(machine, &image, &found, life.counters());
+                life = Life::attach(machine, image, &found, life.counters());
                 if let Err(stop) = reopened(&mut life) {
                     panic!("open behind {op:?} on {}, {how}: {stop:?}", machine.name);
                 }

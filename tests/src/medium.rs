@@ -211,8 +211,8 @@ impl Medium {
         }
     }
 
-    /// Without the moments.
-    fn now(&mut self) -> Self {
+    /// As it is now, without the moments.
+    pub(crate) fn now(&mut self) -> Self {
         let moments = self.moments.take();
         let now = self.clone();
         self.moments = moments;
@@ -283,7 +283,7 @@ impl Medium {
     /// a call that the crash cut short has each of its outcomes, and of a write that it cut short there is a front.
     #[must_use]
     pub fn after_process_death(&self) -> Vec<Self> {
-        let mut media: Vec<Self> = self.outcomes().into_iter().map(|(_, medium)| medium).collect();
+        let mut media: Vec<Self> = self.clone().outcomes().into_iter().map(|(_, medium)| medium).collect();
         if let Some(Cut::Write(id, before, offset, bytes)) = &self.cut {
             let unit = self.geometry.write_unit() as usize;
             let len = bytes.len();

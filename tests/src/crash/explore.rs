@@ -232,7 +232,7 @@ impl Explorer {
     pub fn creation<M: Machine>(&mut self, machine: &M) -> Result<(), Failure> {
         let nothing = Found::only(std::rc::Rc::default());
         let explored = guarded(|| {
-            let mut made = Life::attach(machine, &machine.blank(), &nothing, Counters::default());
+            let mut made = Life::attach(machine, machine.blank(), &nothing, Counters::default());
             made.record();
             made.create_log()?;
             let counters = made.counters();
@@ -243,8 +243,7 @@ impl Explorer {
                 }
                 let mut failure = None;
                 let mut again = |left: Left<'_, M::Image>| {
-                    let image = (left.image)();
-                    let mut life = Life::attach(machine, &image, &nothing, counters);
+                    let mut life = Life::attach(machine, (left.image)(), &nothing, counters);
                     let probed = life.create_log().and_then(|()| life.probe()).map_err(Failure::from);
                     self.hit(Row::MadeAgain);
                     match probed.and_then(|()| self.end(machine, &life, 0)) {
@@ -317,7 +316,7 @@ impl Explorer {
             if self.is_explored(machine, left.digest, found, depth) {
                 return ControlFlow::Continue(());
             }
-            let checked = guarded(|| self.check(machine, &(left.image)(), found, counters, depth));
+            let checked = guarded(|| self.check(machine, (left.image)(), found, counters, depth));
             match checked {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(failure) => {
@@ -349,17 +348,17 @@ impl Explorer {
     pub fn check<M: Machine>(
         &mut self,
         machine: &M,
-        image: &M::Image,
+        image: M::Image,
         found: &Found,
         counters: Counters,
         depth: u8,
     ) -> Result<(), Failure> {
-        let settled = machine.is_settled(image);
+        let settled = machine.is_settled(&image);
         let mut read_only = None;
         // The third open of the others is one for reading.
         if depth > 0 || !settled {
             let mut seen = Seen::default();
-            observe_read_only(machine, image, counters.opens + 1, &mut seen)?;
+            observe_read_only(machine, image.clone(), counters.opens + 1, &mut seen)?;
             read_only = Some(found.judge(&seen).map_err(Violation::Recovered)?);
         }
         // Nothing but a loss of power can change what is found from now on.
@@ -401,7 +400,7 @@ impl Explorer {
         let mut outcome = Ok(());
         let _ = machine.power_loss(life.process(), None, &limits, &mut |found| {
             let mut seen = Seen::default();
-            let observed = observe_read_only(machine, &(found.image)(), opens, &mut seen);
+            let observed = observe_read_only(machine, (found.image)(), opens, &mut seen);
             let judged = observed.and_then(|()| left.judge(&seen).map_err(Violation::Recovered));
             match judged {
                 Ok(_) => ControlFlow::Continue(()),

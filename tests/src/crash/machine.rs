@@ -146,7 +146,7 @@ pub type Visit<'a, I> = dyn FnMut(Left<'_, I>) -> ControlFlow<()> + 'a;
 /// A medium that remembers every moment at which a crash could fall, and the log on it.
 pub trait Machine {
     /// What lies there while no process runs. May hold writes that the next loss of power takes away.
-    type Image;
+    type Image: Clone;
     /// A running process and the medium that it works on.
     type Process;
     /// The log that a process opens.
@@ -171,7 +171,7 @@ pub trait Machine {
     fn is_settled(&self, image: &Self::Image) -> bool;
 
     /// Starts a process on it. With `record`, its moments are remembered from here on.
-    fn boot(&self, image: &Self::Image, record: bool) -> Self::Process;
+    fn boot(&self, image: Self::Image, record: bool) -> Self::Process;
 
     /// Remembers moments from here on.
     fn record(&self, process: &mut Self::Process);

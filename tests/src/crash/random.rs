@@ -45,7 +45,7 @@ impl Explorer {
                     } => {
                         self.end(machine, &life, u8::from(deep))?;
                         let (how, image) = self.choose(machine, &life, power_loss, choice);
-                        let mut next = Life::attach(machine, &image, &life.left(power_loss), life.counters());
+                        let mut next = Life::attach(machine, image, &life.left(power_loss), life.counters());
                         if let Some((nth, phase)) = cut {
                             next.plan(Plan::Crash(nth, phase));
                         }

@@ -102,7 +102,7 @@ impl From<Violation> for Stop {
 /// [`Violation`].
 pub fn observe_read_only<M: Machine>(
     machine: &M,
-    image: &M::Image,
+    image: M::Image,
     opens: u64,
     seen: &mut Seen,
 ) -> Result<(), Violation> {
@@ -133,7 +133,7 @@ impl<'m, M: Machine> Life<'m, M> {
     pub fn unmade(machine: &'m M) -> Self {
         Self::attach(
             machine,
-            &machine.blank(),
+            machine.blank(),
             &Found::only(Rc::default()),
             Counters::default(),
         )
@@ -141,7 +141,7 @@ impl<'m, M: Machine> Life<'m, M> {
 
     /// The life of a process that finds this medium; nothing is opened yet.
     #[must_use]
-    pub fn attach(machine: &'m M, image: &M::Image, found: &Found, counters: Counters) -> Self {
+    pub fn attach(machine: &'m M, image: M::Image, found: &Found, counters: Counters) -> Self {
         Self {
             machine,
             process: machine.boot(image, false),
@@ -394,7 +394,7 @@ impl<'m, M: Machine> Life<'m, M> {
         if let Some(log) = self.log.take() {
             self.positions.extend(log.positions());
         }
-        self.process = self.machine.boot(&image, self.recording);
+        self.process = self.machine.boot(image, self.recording);
         self.spans.clear();
         self.open()
     }

@@ -38,8 +38,8 @@ impl Machine for Setup {
         image.pending_count() == 0
     }
 
-    fn boot(&self, image: &Medium, record: bool) -> MediumHandle {
-        let mut medium = image.clone();
+    fn boot(&self, image: Medium, record: bool) -> MediumHandle {
+        let mut medium = image;
         if record {
             medium.record();
         }
@@ -89,7 +89,7 @@ impl Machine for Setup {
             // A loss of power may leave no more than behind the write, which is the next moment.
             return ControlFlow::Continue(());
         }
-        medium.crash_images(limits, &mut |digest, how, image| visit(Left { digest, how, image }))
+        medium.into_crash_images(limits, &mut |digest, how, image| visit(Left { digest, how, image }))
     }
 
     fn process_death(
@@ -114,6 +114,6 @@ impl Machine for Setup {
 fn at(process: &MediumHandle, moment: Option<usize>) -> Medium {
     process.change(|medium| match moment {
         Some(moment) => medium.moments()[moment].clone(),
-        None => medium.clone(),
+        None => medium.now(),
     })
 }

@@ -186,7 +186,7 @@ impl Machine for Awaiting {
         self.0.is_settled(image)
     }
 
-    fn boot(&self, image: &Chip, record: bool) -> AwaitedChip {
+    fn boot(&self, image: Chip, record: bool) -> AwaitedChip {
         AwaitedChip::new(self.0.boot(image, record))
     }
 

@@ -145,7 +145,8 @@ impl Machine for FlashSetup {
         image.state.borrow().pending.is_empty()
     }
 
-    fn boot(&self, image: &Chip, record: bool) -> Chip {
+    fn boot(&self, image: Chip, record: bool) -> Chip {
+        // Clones of a chip are handles on the same one.
         let mut chip = image.copy();
         if record {
             self.record(&mut chip);

@@ -115,7 +115,7 @@ impl Medium {
     /// An image is a medium with power, nothing pending, no plan to crash, and claims as they were last durable.
     pub fn crash_states(&self, limits: &Limits, visit: &mut dyn FnMut(Self, &Survival) -> ControlFlow<()>) -> usize {
         let mut seen = HashSet::new();
-        let _ = self.crash_images(limits, &mut |digest, survival, image| {
+        let _ = self.clone().into_crash_images(limits, &mut |digest, survival, image| {
             if seen.insert(digest) {
                 visit(image(), survival)
             } else {
@@ -127,15 +127,20 @@ impl Medium {
 
     /// The same with a digest in front of each image, so that only those are made that are wanted; some are shown
     /// twice. The digest of an image with torn bytes names their place and their kind, not the bytes.
-    pub fn crash_images(&self, limits: &Limits, visit: &mut CrashVisit<'_>) -> ControlFlow<()> {
-        let outcomes = self.outcomes();
-        let mut outcomes = outcomes.iter();
-        outcomes.try_for_each(|(outcome, medium)| Images::new(medium, *outcome).enumerate(limits, visit))
+    pub fn into_crash_images(self, limits: &Limits, visit: &mut CrashVisit<'_>) -> ControlFlow<()> {
+        self.outcomes().into_iter().try_for_each(|(outcome, medium)| {
+            let pending: Vec<_> = medium
+                .segments
+                .iter()
+                .map(|(id, of)| (*id, of.pending.clone()))
+                .collect();
+            Images::new(medium, &pending, outcome).enumerate(limits, visit)
+        })
     }
 
     /// The medium with power and without plans, once for each outcome of a call that was cut short.
-    pub(super) fn outcomes(&self) -> Vec<(Outcome, Self)> {
-        let mut before = self.clone();
+    pub(super) fn outcomes(self) -> Vec<(Outcome, Self)> {
+        let mut before = self;
         before.crash = None;
         before.crashed = false;
         before.call_count = 0;
@@ -187,22 +192,21 @@ struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    fn new(medium: &'a Medium, outcome: Outcome) -> Self {
-        let mut oldest = medium.clone();
+    fn new(mut oldest: Medium, pending: &'a [(u64, Arc<Vec<Pending>>)], outcome: Outcome) -> Self {
         for (_, segment) in &mut oldest.segments {
             segment.pending = Arc::default();
             segment.live = segment.durable.clone();
             segment.claimed = segment.durable_claimed;
         }
         let mut writes: Vec<(u64, &Pending)> = Vec::new();
-        for (id, segment) in &medium.segments {
-            writes.extend(segment.pending.iter().map(|write| (*id, write)));
+        for (id, pending) in pending {
+            writes.extend(pending.iter().map(|write| (*id, write)));
         }
         writes.sort_unstable_by_key(|(_, write)| write.number);
         let mut units: Vec<Unit<'a>> = Vec::new();
         let mut order = Vec::with_capacity(writes.len());
         for (id, write) in writes {
-            let start = write.offset / medium.unit * medium.unit;
+            let start = write.offset / oldest.unit * oldest.unit;
             let known = units
                 .iter()
                 .rposition(|unit| (unit.segment.0, unit.start) == (id, start));
@@ -218,11 +222,12 @@ impl<'a> Images<'a> {
             units[index].writes.push(write);
             order.push(index);
         }
-        units.iter_mut().for_each(|unit| unit.find_deltas(medium));
+        units.iter_mut().for_each(|unit| unit.find_deltas(&oldest));
+        let first_write = oldest.first_write;
         oldest.begin_session();
         Self {
             digest: oldest.durable_digest(),
-            first_write: medium.first_write,
+            first_write,
             oldest,
             outcome,
             units,

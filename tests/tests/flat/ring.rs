@@ -141,7 +141,7 @@ fn a_crash_while_the_oldest_goes_leaves_it_or_not() {
         loop {
             assert!(log.sync().is_ok());
             let before = sequences(&mut log);
-            let mut process = setup.boot(log.storage().device(), true);
+            let mut process = setup.boot(log.storage().device().clone(), true);
             let mut life = open(&setup, process.clone(), true, 3);
             setup.record(&mut process);
             assert!(append(&mut life).is_ok());
