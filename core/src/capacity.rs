@@ -267,6 +267,8 @@ pub(crate) struct Aside {
     pub(crate) tight: bool,
     /// The storage had no room for a second spare.
     pub(crate) refused: bool,
+    /// The storage had no room, and there is something that gives some: that comes next, whatever the goal.
+    pub(crate) room_first: bool,
     /// A segment is being created ahead.
     pub(crate) creating: bool,
     /// Segments that could not be removed since one could.
@@ -304,6 +306,7 @@ impl Aside {
             examined: u32::MAX,
             tight: false,
             refused: false,
+            room_first: false,
             creating: false,
             stuck_in_a_row: 0,
             incarnation: 0,

@@ -105,6 +105,49 @@ impl Refusal {
     }
 }
 
+/// Why there is nothing to do towards a goal that is not reached. Small, for it is handed up from rule to rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Full,
+    Poisoned(PoisonCause),
+    IncarnationExhausted,
+}
+
+impl<E> From<Stop> for Error<E> {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Full => Self::Full,
+            Stop::Poisoned(cause) => Self::Poisoned(cause),
+            Stop::IncarnationExhausted => Self::IncarnationExhausted,
+        }
+    }
+}
+
+/// What ends a goal or a walk within the engine: no wider than the storage's own error, for it is handed up through many
+/// frames, and each has room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halt<E> {
+    Storage(E),
+    BufferTooSmall { needed: usize },
+    Stop(Stop),
+}
+
+impl<E> From<Stop> for Halt<E> {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl<E> From<Halt<E>> for Error<E> {
+    fn from(halt: Halt<E>) -> Self {
+        match halt {
+            Halt::Storage(error) => Self::Storage(error),
+            Halt::BufferTooSmall { needed } => Self::BufferTooSmall { needed },
+            Halt::Stop(stop) => stop.into(),
+        }
+    }
+}
+
 impl<E: StorageError> From<E> for Error<E> {
     fn from(error: E) -> Self {
         match error.fault() {

@@ -1,34 +1,14 @@
 //! Looking at one segment of a region: what walks it, and whether it still holds a live record.
 
-use super::media;
+use super::media::{self, Begun};
 use super::storage::Storage;
 use super::twin;
-use crate::error::Error;
-use crate::facts::{Footer, Retained};
+use crate::facts::Footer;
 use crate::record::Void;
 use crate::region::Region;
 use crate::scan::walk::Walk;
 use crate::scan::{End, Event, Limit};
 use crate::voids::{self, Cover};
-
-/// Begins a walk over a listed segment, up to its footer: that says nothing that the frames do not, so damage to it costs
-/// nothing but time. `look` is shown the footer first, where there is one.
-#[twin(AFIT)]
-pub(crate) async fn begin<S: Storage>(
-    walk: &mut Walk,
-    storage: &mut S,
-    buffer: &mut [u8],
-    region: &Region<'_>,
-    segment: &Retained,
-    look: &mut dyn FnMut(&Footer<'_>),
-) -> Result<(), Error<S::Error>> {
-    let end = segment.end - segment.seal_len();
-    media::begin(walk, storage, buffer, region, segment.segment(), end).await?;
-    if !media::footer(walk, storage, buffer, segment, look).await? {
-        media::cuts(walk, storage, buffer, segment, region.layout).await?;
-    }
-    Ok(())
-}
 
 /// Begins a walk over the active segment, as far as it is written.
 pub(crate) fn begin_active(walk: &mut Walk, region: &Region<'_>) {
@@ -61,7 +41,8 @@ pub(crate) async fn is_dead<S: Storage>(
     }
     let mut found = Cover::Ends;
     let mut look = |footer: &Footer<'_>| found = cover_of(footer, voids);
-    if begin(walk, storage, buffer, region, segment, &mut look).await.is_err() {
+    let begun = media::try_begin(walk, storage, buffer, region, segment, &mut look).await;
+    if !matches!(begun, Ok(Begun::Walk)) {
         return false;
     }
     loop {
@@ -87,8 +68,8 @@ pub(crate) async fn is_dead<S: Storage>(
 /// What a footer tells of the records of its segment.
 fn cover_of(footer: &Footer<'_>, voids: &[Void]) -> Cover {
     let mut worst = if footer.is_complete() { Cover::All } else { Cover::Ends };
-    for range in footer.tables() {
-        match voids::cover(voids, range.table, range.first, range.last) {
+    for range in footer.ranges() {
+        match voids::cover(voids, range.table, range.from, range.to) {
             Cover::All => {}
             Cover::Alive => return Cover::Alive,
             Cover::Ends => worst = Cover::Ends,

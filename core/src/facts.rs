@@ -358,6 +358,21 @@ impl SealFacts<'_> {
     }
 }
 
+/// Takes in the cuts that a seal lists; false where they are not rising and disjoint, or too many.
+#[cfg_attr(not(feature = "alloc"), inline(never))]
+fn decode_cuts(bytes: &[u8], cuts: &mut Cuts) -> bool {
+    *cuts = Cuts::NONE;
+    bytes.chunks_exact(SEAL_CUT_LEN).all(|cut| {
+        let from = wire::u32_at(cut, 0..4).unwrap_or_default();
+        let to = wire::u32_at(cut, 4..8).unwrap_or_default();
+        from < to && cuts.push(Cut { from, to })
+    }) && cuts.len() * SEAL_CUT_LEN == bytes.len()
+}
+
+fn are_cuts(bytes: &[u8]) -> bool {
+    decode_cuts(bytes, &mut Cuts::default())
+}
+
 /// A seal's payload, checked once, decoded on demand.
 #[derive(Clone, Copy, Debug)]
 pub struct Footer<'a> {
@@ -365,19 +380,25 @@ pub struct Footer<'a> {
     next_sequence: u64,
     records: u32,
     flags: u8,
-    cuts: Cuts,
+    cuts: &'a [u8],
     blocks: &'a [u8],
     tables: &'a [u8],
 }
 
 impl<'a> Footer<'a> {
     /// The footer in a seal frame that was read at `offset`, if it verifies.
+    #[cfg(feature = "alloc")]
     pub(crate) fn of_frame(frame: &'a [u8], binding: &Binding, offset: u32, base: u32) -> Option<Self> {
+        Self::parse(Self::verified(frame, binding, offset, base)?)
+    }
+
+    /// The payload of such a frame, which [`Footer::parse`] takes.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    pub(crate) fn verified(frame: &'a [u8], binding: &Binding, offset: u32, base: u32) -> Option<&'a [u8]> {
         let (head, payload) = frame.split_first_chunk()?;
         let header = Header::decode(head, binding, offset, base).ok()?;
         let whole = header.kind == Kind::Seal && header.payload_len as usize == payload.len();
-        (whole && binding.checksum().of(payload) == header.payload_crc).then_some(())?;
-        Self::parse(payload)
+        (whole && binding.checksum().of(payload) == header.payload_crc).then_some(payload)
     }
 
     /// Decodes a verified payload.
@@ -388,25 +409,16 @@ impl<'a> Footer<'a> {
         Self::parse(payload).ok_or(Malformed)
     }
 
-    fn parse(payload: &'a [u8]) -> Option<Self> {
-        let (head, mut rest) = payload.split_at_checked(SEAL_HEAD_LEN)?;
+    pub(crate) fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (head, rest) = payload.split_at_checked(SEAL_HEAD_LEN)?;
         let &[flags, cut_count, 0, 0, 0, 0, 0, 0] = head.get(24..32)? else {
             return None;
         };
         if flags & !(SEAL_PARTIAL | SEAL_INDEX | SEAL_RECORD_INDEX) != 0 {
             return None;
         }
-        let mut cuts = Cuts::default();
-        for _ in 0..cut_count {
-            let (cut, behind) = rest.split_at_checked(SEAL_CUT_LEN)?;
-            let cut = Cut {
-                from: wire::u32_at(cut, 0..4)?,
-                to: wire::u32_at(cut, 4..8)?,
-            };
-            (cut.from < cut.to && cuts.push(cut)).then_some(())?;
-            rest = behind;
-        }
-        (cuts.len() == usize::from(cut_count)).then_some(())?;
+        let (cuts, rest) = rest.split_at_checked(usize::from(cut_count) * SEAL_CUT_LEN)?;
+        are_cuts(cuts).then_some(())?;
         let index_len = if flags & SEAL_INDEX != 0 { SEAL_INDEX_LEN } else { 0 };
         let (blocks, tables) = rest.split_at_checked(index_len)?;
         let footer = Self {
@@ -452,8 +464,9 @@ impl<'a> Footer<'a> {
         self.flags & SEAL_PARTIAL == 0
     }
 
-    pub(crate) const fn cuts(&self) -> &Cuts {
-        &self.cuts
+    /// Gives the cuts of the segment.
+    pub(crate) fn put_cuts(&self, cuts: &mut Cuts) {
+        decode_cuts(self.cuts, cuts);
     }
 
     /// The tables with records in the segment, by rising table.
@@ -462,6 +475,17 @@ impl<'a> Footer<'a> {
         self.tables
             .chunks_exact(len)
             .filter_map(move |bytes| decode_table(bytes, flags))
+    }
+
+    /// The sequences of each table with records in the segment: what would delete all of them.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Void> + use<'a> {
+        self.tables.chunks_exact(self.table_len()).filter_map(|bytes| {
+            Some(Void {
+                table: wire::u64_at(bytes, 0..8)?,
+                from: wire::u64_at(bytes, 8..16)?,
+                to: wire::u64_at(bytes, 16..24)?,
+            })
+        })
     }
 
     /// The range of one table.

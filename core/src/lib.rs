@@ -112,6 +112,7 @@ mod snapshot;
 mod storage;
 mod tables;
 mod trace;
+mod unopened;
 pub mod v0;
 mod voids;
 mod wire;
@@ -137,3 +138,4 @@ pub use shared::SharedStorage;
 #[cfg(feature = "alloc")]
 pub use snapshot::{Frame, Frames, Segment, SegmentReader, Snapshot};
 pub use storage::Storage;
+pub use unopened::Unopened;

@@ -5,12 +5,13 @@ use core::ops::{RangeBounds, RangeInclusive};
 
 use super::reads::Reads;
 use super::storage::Storage;
+use super::unopened::Unopened;
 use super::{CAN_BE_DROPPED, examine, media, twin};
 use crate::batch::Batch;
 use crate::capacity::Capacity;
 use crate::engine::Engine;
 use crate::engine::draft::{Appended, Draft, Prepared};
-use crate::error::{Error, PoisonCause, Refusal};
+use crate::error::{Error, Halt, PoisonCause, Refusal};
 use crate::geometry::{Mark, SegmentId};
 use crate::mutation::{self, Mutation};
 use crate::record::{EncodedHead, NewRecord, Void};
@@ -73,14 +74,14 @@ impl<'w, S: Storage> Log<'w, S> {
 
     #[cfg_attr(not(feature = "alloc"), inline(never))] // What it moves leaves the stack before the log is used.
     async fn open_as(
-        mut storage: S,
+        storage: S,
         capacity: Capacity<'w>,
         options: Options,
         mode: Mode,
     ) -> Result<Self, Error<S::Error>> {
-        let mut engine = Engine::new(&options, storage.geometry(), capacity, mode);
-        recover(&mut storage, &mut engine, mode).await?;
-        Ok(Self { engine, storage })
+        let mut log = Unopened::new(storage, capacity, options);
+        log.open_as(mode).await?;
+        Ok(log.into_log())
     }
 
     /// Recovers what an operation left whose future was dropped. The first thing that every other operation does.
@@ -97,12 +98,12 @@ impl<'w, S: Storage> Log<'w, S> {
 
     /// Performs steps until the goal is reached; the offset of an append's frame.
     #[inline]
-    async fn run(&mut self, goal: Goal) -> Result<u32, Error<S::Error>> {
+    async fn run(&mut self, goal: Goal) -> Result<u32, Halt<S::Error>> {
         run(&mut self.storage, &mut self.engine, goal).await
     }
 
     /// Writes a batch once there is a place for it.
-    #[cfg_attr(feature = "alloc", inline)]
+    #[inline]
     async fn put(&mut self, draft: &mut Draft<'_>) -> Result<Appended, Error<S::Error>> {
         let offset = match self.engine.ready_at(draft) {
             Some(offset) => offset,
@@ -230,7 +231,8 @@ impl<'w, S: Storage> Log<'w, S> {
     pub async fn sync(&mut self) -> Result<(), Error<S::Error>> {
         self.resume().await?;
         self.engine.writable().map_err(Refusal::on)?;
-        self.run(Goal::Sync).await.map(drop)
+        self.run(Goal::Sync).await?;
+        Ok(())
     }
 
     /// Hands everything written over to the storage's next owner, so that it survives the death of the process.
@@ -243,7 +245,7 @@ impl<'w, S: Storage> Log<'w, S> {
         under_way(&mut self.engine, true);
         let handed = self.storage.hand_over(mark).await;
         under_way(&mut self.engine, false);
-        self.engine.checked(handed, PoisonCause::HandOver)
+        Ok(self.engine.checked(handed, PoisonCause::HandOver)?)
     }
 
     /// Gives up segments without a live record: begins a new segment whose manifest omits them, and removes them
@@ -254,7 +256,8 @@ impl<'w, S: Storage> Log<'w, S> {
     pub async fn reclaim(&mut self) -> Result<(), Error<S::Error>> {
         self.resume().await?;
         self.engine.writable().map_err(Refusal::on)?;
-        self.run(Goal::Reclaim).await.map(drop)
+        self.run(Goal::Reclaim).await?;
+        Ok(())
     }
 
     /// Makes everything durable and writes down that it is; a second close, and one without a write since the
@@ -267,9 +270,10 @@ impl<'w, S: Storage> Log<'w, S> {
         if !self.engine.is_to_close().map_err(Refusal::on)? {
             return Ok(());
         }
-        let closed = self.run(Goal::Close).await.map(drop);
+        let closed = self.run(Goal::Close).await;
         self.engine.abandon();
-        closed
+        closed?;
+        Ok(())
     }
 
     /// Reads records of one table, or of all where `table` is `None`, with sequences in `range`, by rising sequence.
@@ -353,18 +357,22 @@ impl<'w, S: Storage> Log<'w, S> {
 
 /// Recovers the region, and makes it durable where it is new.
 #[twin(AFIT)]
-async fn recover<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mode: Mode) -> Result<(), Error<S::Error>> {
+pub(crate) async fn recover<S: Storage>(
+    storage: &mut S,
+    engine: &mut Engine<'_>,
+    mode: Mode,
+) -> Result<(), Error<S::Error>> {
     drive(storage, engine, mode).await?;
-    match engine.first_goal() {
-        Some(goal) => run(storage, engine, goal).await.map(drop),
-        None => Ok(()),
+    if let Some(goal) = engine.first_goal() {
+        run(storage, engine, goal).await?;
     }
+    Ok(())
 }
 
 /// Performs steps until the goal is reached; the offset of an append's frame.
 #[twin(AFIT)]
 #[cfg_attr(not(feature = "alloc"), inline(never))]
-async fn run<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, goal: Goal) -> Result<u32, Error<S::Error>> {
+async fn run<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, goal: Goal) -> Result<u32, Halt<S::Error>> {
     engine.begin();
     loop {
         match engine.region.plan(goal) {
@@ -375,39 +383,40 @@ async fn run<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, goal: Goal) -
                 engine.region.examined(at, dead);
             }
             Ok(step) => perform(storage, engine, step).await?,
-            Err(stop) => return Err(stop.into()),
+            Err(stop) => return Err(Halt::Stop(stop)),
         }
     }
 }
 
-/// Performs a step, and what must come with it.
+/// Performs a step.
 #[twin(AFIT)]
 #[cfg_attr(not(feature = "alloc"), inline(never))] // Beside the planning, not on top of it.
 pub(crate) async fn perform<S: Storage>(
     storage: &mut S,
     engine: &mut Engine<'_>,
     step: Step,
-) -> Result<(), Error<S::Error>> {
-    let mut next = Some(step);
-    while let Some(step) = next {
-        let frame_len = match step {
-            Step::Write { control, offset, .. } => engine.build(control, offset).map_err(Refusal::on)?,
-            _ => 0,
-        };
-        under_way(engine, true);
-        let outcome = match step {
-            Step::Ready { .. } | Step::Examine { .. } | Step::Drop { .. } => Ok(()),
-            Step::Create { id } => create(storage, engine, id).await,
-            Step::Claim { id, end } => storage.claim(id, end).await,
-            Step::Write { id, offset, .. } => storage.write(id, offset, &[engine.built(frame_len)]).await,
-            Step::Sync(mark) => sync(storage, engine, mark).await,
-            Step::Settle { id, from, to } => settle(storage, id, from, to).await,
-            Step::Remove { id } => storage.remove(id).await,
-        };
-        under_way(engine, false);
-        next = engine.performed(step, outcome)?;
-    }
-    Ok(())
+) -> Result<(), Halt<S::Error>> {
+    let len = engine.build(step).map_err(|needed| Halt::BufferTooSmall { needed })?;
+    let outcome = act(storage, engine, step, len).await;
+    engine.performed(step, outcome)
+}
+
+/// Makes the call that a step names. `len`: of what was built for it.
+#[twin(AFIT)]
+#[cfg_attr(not(feature = "alloc"), inline(never))]
+async fn act<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, step: Step, len: usize) -> Result<(), S::Error> {
+    under_way(engine, true);
+    let outcome = match step {
+        Step::Ready { .. } | Step::Examine { .. } | Step::Drop { .. } => Ok(()),
+        Step::Create { id } => storage.create(id, engine.built(len)).await,
+        Step::Claim { id, end } => storage.claim(id, end).await,
+        Step::Write { id, offset, .. } => storage.write(id, offset, &[engine.built(len)]).await,
+        Step::Sync(mark) => sync(storage, engine, mark).await,
+        Step::Settle { id, from, to } => settle(storage, id, from, to).await,
+        Step::Remove { id } => storage.remove(id).await,
+    };
+    under_way(engine, false);
+    outcome
 }
 
 /// Notes that a call is under way: where that is the last word, its future was dropped.
@@ -435,12 +444,6 @@ async fn sync<S: Storage>(storage: &mut S, engine: &mut Engine<'_>, mut mark: Ma
         return storage.sync(mark).await;
     }
     outcome
-}
-
-#[twin(AFIT)]
-#[cfg_attr(not(feature = "alloc"), inline(never))] // The header is not on the stack of other steps.
-async fn create<S: Storage>(storage: &mut S, engine: &Engine<'_>, id: SegmentId) -> Result<(), S::Error> {
-    storage.create(id, &engine.header(id)).await
 }
 
 #[twin(AFIT)]

@@ -2,10 +2,11 @@
 
 use super::storage::Storage;
 use super::twin;
-use crate::error::Error;
+use crate::checksum::Checksum;
+use crate::error::{Error, Halt};
 use crate::facts::{Footer, Retained};
 use crate::fault::{Fault, StorageError};
-use crate::frame::{self, Header, Kind};
+use crate::frame::{self, Binding, Header, Kind};
 use crate::geometry::SegmentId;
 use crate::region::Region;
 use crate::report::{Corruption, Reason};
@@ -27,12 +28,12 @@ pub(crate) async fn read<'a, S: Storage>(
     id: SegmentId,
     offset: u32,
     (min, len): (u32, u32),
-) -> Result<Option<&'a [u8]>, Error<S::Error>> {
+) -> Result<Option<&'a [u8]>, Halt<S::Error>> {
     match storage.read(id, offset, len, buffer).await {
         Ok(bytes) if bytes.len() >= min as usize => Ok(Some(bytes)),
-        Ok(_) => Err(Error::BufferTooSmall { needed: min as usize }),
+        Ok(_) => Err(Halt::BufferTooSmall { needed: min as usize }),
         Err(error) if error.fault() == Fault::Unreadable => Ok(None),
-        Err(error) => Err(Error::Storage(error)),
+        Err(error) => Err(Halt::Storage(error)),
     }
 }
 
@@ -44,7 +45,7 @@ pub(crate) async fn header<'a, S: Storage>(
     id: SegmentId,
     offset: u32,
     len: usize,
-) -> Result<&'a [u8], Error<S::Error>> {
+) -> Result<&'a [u8], Halt<S::Error>> {
     let bytes = read(storage, buffer, id, offset, (len as u32, len as u32)).await?;
     Ok(bytes.unwrap_or(&UNREADABLE))
 }
@@ -56,7 +57,7 @@ pub(crate) async fn next<S: Storage>(
     walk: &mut Walk,
     storage: &mut S,
     buffer: &mut [u8],
-) -> Result<Event, Error<S::Error>> {
+) -> Result<Event, Halt<S::Error>> {
     loop {
         let event = walk.advance(buffer);
         if event != Event::More {
@@ -110,65 +111,105 @@ pub(crate) fn corrupt<E>(segment: SegmentId, offset: u32, reason: Reason) -> Err
     })
 }
 
-/// Reads header and manifest header of a segment, and begins a walk over it up to `end`, without cuts yet.
+/// Begins a walk over a listed segment, up to its footer: that says nothing that the frames do not, so damage to it costs
+/// nothing but time. `look` is shown the footer first, where there is one.
 #[twin(AFIT)]
-#[cfg_attr(not(feature = "alloc"), inline(never))]
 pub(crate) async fn begin<S: Storage>(
     walk: &mut Walk,
     storage: &mut S,
     buffer: &mut [u8],
     region: &Region<'_>,
-    id: SegmentId,
-    end: u32,
+    segment: &Retained,
+    look: &mut dyn FnMut(&Footer<'_>),
 ) -> Result<(), Error<S::Error>> {
-    let bytes = header(storage, buffer, id, 0, header::HEADER_LEN).await?;
-    let binding = match header::Header::decode(bytes, region.checksum) {
-        Ok(header) if header.segment == id => header.binding(region.checksum),
-        Ok(header) => return Err(corrupt(id, 0, Reason::Identity { found: header.segment })),
-        Err(error) => return Err(corrupt(id, 0, Reason::Header(error))),
-    };
-    let start = region.layout.frames_start();
-    let bytes = header(storage, buffer, id, start, frame::HEADER_LEN).await?;
-    let manifest = bytes.first_chunk();
-    let manifest = manifest.and_then(|bytes| Header::decode(bytes, &binding, start, 0).ok());
-    let Some(Header {
-        kind: Kind::Manifest,
-        incarnation: base,
-        ..
-    }) = manifest
-    else {
-        return Err(corrupt(id, start, Reason::Manifest));
-    };
-    walk.begin(id, binding.seed(), Limit::Exact(end), base, &Cuts::NONE);
-    Ok(())
+    match try_begin(walk, storage, buffer, region, segment, look).await? {
+        Begun::Walk => Ok(()),
+        Begun::Damaged { offset, reason } => Err(corrupt(segment.segment(), offset, reason)),
+    }
 }
 
-/// Shows `look` the footer of a sealed segment, and takes its cuts into the walk. False where there is none, it is damaged,
-/// or the buffer is too short for it: a walk gives the same answers.
+/// What became of a walk that was to begin.
+pub(crate) enum Begun {
+    Walk,
+    /// Neither header nor manifest may be damaged.
+    Damaged {
+        offset: u32,
+        reason: Reason,
+    },
+}
+
+/// As [`begin`], where damage is not an error.
 #[twin(AFIT)]
 #[cfg_attr(not(feature = "alloc"), inline(never))]
-pub(crate) async fn footer<S: Storage>(
+pub(crate) async fn try_begin<S: Storage>(
     walk: &mut Walk,
     storage: &mut S,
     buffer: &mut [u8],
+    region: &Region<'_>,
     segment: &Retained,
     look: &mut dyn FnMut(&Footer<'_>),
-) -> Result<bool, Error<S::Error>> {
-    let len = segment.seal_len();
-    let Some(offset) = segment.end.checked_sub(len).filter(|_| len > 0) else {
-        return Ok(false);
+) -> Result<Begun, Halt<S::Error>> {
+    let (id, start) = (segment.segment(), region.layout.frames_start());
+    let bytes = header(storage, buffer, id, 0, header::HEADER_LEN).await?;
+    let seed = match seed_of(bytes, id, region.checksum) {
+        Ok(seed) => seed,
+        Err(reason) => return Ok(Begun::Damaged { offset: 0, reason }),
     };
-    let frame = match read_whole(storage, buffer, walk.id, offset, len).await {
-        Ok(frame) => frame,
-        Err(Error::BufferTooSmall { .. } | Error::Corrupt(_)) => return Ok(false),
-        Err(error) => return Err(error),
+    let bytes = header(storage, buffer, id, start, frame::HEADER_LEN).await?;
+    let Some(base) = base_of(bytes, &region.binding(seed), start) else {
+        return Ok(Begun::Damaged {
+            offset: start,
+            reason: Reason::Manifest,
+        });
     };
-    let footer = Footer::of_frame(frame, walk.scan.binding(), offset, walk.scan.base());
+    let seal_len = segment.seal_len();
+    let end = segment.end.saturating_sub(seal_len);
+    walk.begin(id, seed, Limit::Exact(end), base, &Cuts::NONE);
+    // Where there is no footer, it is damaged, or the buffer is too short for it, a walk gives the same answers.
+    let has_footer = seal_len > 0
+        && match read(storage, buffer, id, end, (seal_len, seal_len)).await {
+            Ok(Some(bytes)) => {
+                let frame = bytes.get(..seal_len as usize).unwrap_or(bytes);
+                let payload = Footer::verified(frame, walk.scan.binding(), end, base);
+                payload.is_some_and(|payload| footer(walk, payload, look))
+            }
+            Ok(None) | Err(Halt::BufferTooSmall { .. }) => false,
+            Err(halt) => return Err(halt),
+        };
+    if !has_footer {
+        cuts(walk, storage, buffer, segment, region.layout).await?;
+    }
+    Ok(Begun::Walk)
+}
+
+// What is decoded stands on the stack while nothing is read.
+
+/// What the checksums of a segment start with.
+#[cfg_attr(not(feature = "alloc"), inline(never))]
+fn seed_of(header: &[u8], id: SegmentId, checksum: Checksum) -> Result<u32, Reason> {
+    match header::Header::decode(header, checksum) {
+        Ok(header) if header.segment == id => Ok(header.binding(checksum).seed()),
+        Ok(header) => Err(Reason::Identity { found: header.segment }),
+        Err(error) => Err(Reason::Header(error)),
+    }
+}
+
+/// The incarnation of a segment's manifest.
+fn base_of(bytes: &[u8], binding: &Binding, start: u32) -> Option<u32> {
+    let header = bytes.first_chunk();
+    let header = header.and_then(|bytes| Header::decode(bytes, binding, start, 0).ok())?;
+    (header.kind == Kind::Manifest).then_some(header.incarnation)
+}
+
+/// Shows a footer, and takes its cuts into the walk; false where it does not decode.
+#[cfg_attr(not(feature = "alloc"), inline(never))]
+fn footer(walk: &mut Walk, payload: &[u8], look: &mut dyn FnMut(&Footer<'_>)) -> bool {
+    let footer = Footer::parse(payload);
     if let Some(footer) = &footer {
-        *walk.scan.cuts_mut() = *footer.cuts();
+        footer.put_cuts(walk.scan.cuts_mut());
         look(footer);
     }
-    Ok(footer.is_some())
+    footer.is_some()
 }
 
 /// Takes the cuts of a segment without a footer into the walk.
@@ -180,7 +221,7 @@ pub(crate) async fn cuts<S: Storage>(
     buffer: &mut [u8],
     segment: &Retained,
     layout: Layout,
-) -> Result<(), Error<S::Error>> {
+) -> Result<(), Halt<S::Error>> {
     let mut at = layout.frames_start();
     let least = frame::HEADER_LEN as u32;
     let mut len = segment.end;

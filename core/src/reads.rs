@@ -7,7 +7,7 @@ use super::media::{self, corrupt};
 use super::storage::Storage;
 use super::{examine, twin};
 use crate::error::Error;
-use crate::facts::Footer;
+use crate::facts::{Footer, Retained};
 use crate::frame::{self, Header, Kind};
 use crate::mutation::{self, Mutation};
 use crate::position::Position;
@@ -107,38 +107,20 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
     /// Begins the walk over the next segment that may hold what is wanted.
     #[inline(never)] // Once a segment.
     async fn open_next(&mut self) -> Result<bool, Error<S::Error>> {
-        while !self.done {
-            let Log { engine, storage } = &mut *self.log;
-            let region = &engine.region;
-            let mut listed = region.listed().filter(|segment| segment.id >= self.segment);
-            let Some(segment) = listed.next().copied() else {
-                self.done = true;
-                if self.segment > region.active.id.0 || region.active.first_sequence > self.to {
-                    return Ok(false);
+        loop {
+            let segment = match self.choose() {
+                Choice::Nothing => return Ok(false),
+                Choice::Active => {
+                    examine::begin_active(&mut self.log.engine.walk, &self.log.engine.region);
+                    self.walking = true;
+                    return Ok(true);
                 }
-                self.segment = region.active.id.0.saturating_add(1);
-                examine::begin_active(&mut engine.walk, region);
-                self.walking = true;
-                return Ok(true);
+                Choice::Listed(segment) => segment,
             };
-            let next = listed
-                .next()
-                .map_or(region.active.first_sequence, |next| next.first_sequence);
-            drop(listed);
-            if next <= self.from || segment.first_sequence == next {
-                self.segment = segment.id + 1;
-                continue;
-            }
-            if segment.first_sequence > self.to {
-                self.done = true;
-                return Ok(false);
-            }
-            if mutation::is(Mutation::SkipDropped) {
-                self.segment = segment.id + 1;
-            }
+            let Log { engine, storage } = &mut *self.log;
             let wanted = self.table;
             let mut may_hold = true;
-            let begun = examine::begin(
+            let begun = media::begin(
                 &mut engine.walk,
                 storage,
                 engine.buffer.whole(),
@@ -157,8 +139,47 @@ impl<'l, 'w, S: Storage> Reads<'l, 'w, S> {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
+
+    /// The next segment that may hold what is wanted.
+    #[cfg_attr(not(feature = "alloc"), inline(never))] // What is compared leaves the stack before anything is read.
+    fn choose(&mut self) -> Choice {
+        let region = &self.log.engine.region;
+        let active = &region.active;
+        while !self.done {
+            let mut listed = region.listed().filter(|segment| segment.id >= self.segment);
+            let Some(segment) = listed.next() else {
+                self.done = true;
+                if self.segment > active.id.0 || active.first_sequence > self.to {
+                    break;
+                }
+                self.segment = active.id.0.saturating_add(1);
+                return Choice::Active;
+            };
+            let next = listed.next().map_or(active.first_sequence, |next| next.first_sequence);
+            drop(listed);
+            if next <= self.from || segment.first_sequence == next {
+                self.segment = segment.id + 1;
+                continue;
+            }
+            if segment.first_sequence > self.to {
+                self.done = true;
+                break;
+            }
+            if mutation::is(Mutation::SkipDropped) {
+                self.segment = segment.id + 1;
+            }
+            return Choice::Listed(*segment);
+        }
+        Choice::Nothing
+    }
+}
+
+/// Where a reading goes on.
+enum Choice {
+    Listed(Retained),
+    Active,
+    Nothing,
 }
 
 /// The record that a walk met last.
@@ -197,7 +218,7 @@ impl<S: Storage> Log<'_, S> {
         } else {
             let segment = region.listed().find(|segment| segment.id == id.0);
             let segment = segment.ok_or(Error::NoRecord)?;
-            examine::begin(walk, storage, buffer, region, segment, &mut |_| {}).await?;
+            media::begin(walk, storage, buffer, region, segment, &mut |_| {}).await?;
             segment.first_sequence
         };
         let scan = &mut walk.scan;

@@ -192,15 +192,16 @@ impl Snapshot {
             reader.frames_end = bytes.len().saturating_sub(retained.seal_len() as usize);
             let seal = bytes.get(reader.frames_end..).unwrap_or_default();
             reader.footer = Footer::of_frame(seal, &reader.binding, reader.frames_end as u32, reader.base);
-            reader.cuts = match &reader.footer {
-                Some(footer) => *footer.cuts(),
+            match &reader.footer {
+                Some(footer) => footer.put_cuts(&mut reader.cuts),
                 None => {
                     let behind = bytes.get(frames as usize..).unwrap_or_default();
-                    let mut cuts = Cuts::NONE;
-                    cuts.find(behind, frames, self.layout, &reader.binding, reader.base);
-                    cuts
+                    reader.cuts = Cuts::NONE;
+                    reader
+                        .cuts
+                        .find(behind, frames, self.layout, &reader.binding, reader.base);
                 }
-            };
+            }
         }
         Ok(reader)
     }

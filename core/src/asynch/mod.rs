@@ -35,14 +35,12 @@
 //! given; and what was torn is stepped over, never programmed again. It costs what an open costs, and a session begins anew:
 //! a deadline is better set where it is seldom missed.
 //!
-//! * Until then [`Log::last_sequence`] and the like speak of the last operation that was done. Where that recovery was dropped
-//!   itself, or failed, the last and the durable sequence still do; marks, the oldest sequence and the report mean nothing
-//!   until one succeeds.
+//! * Until then [`Log::last_sequence`] and the like speak of the last operation that was done.
 //! * A dropped read changes nothing. The next future of [`Reads::next`] gives the record that this one did not.
 //! * A dropped [`Log::close`] has not closed the log.
 //! * Where that recovery fails, so does the operation, and the next one tries again; but not where what was recovered
 //!   could not be made durable, which poisons the log as a failed sync does: reading goes on with what was recovered.
-//! * A future of [`Log::open`] takes storage and room with it. A driver that is lent (`&mut`) comes back.
+//! * A future of [`Log::open`] takes storage and room with it; one of [`Unopened::open`] leaves them. A driver that is lent (`&mut`) comes back.
 //!
 //! # What is asked of a device
 //!
@@ -68,6 +66,8 @@ mod media;
 mod reads;
 #[path = "../storage.rs"]
 mod storage;
+#[path = "../unopened.rs"]
+mod unopened;
 
 use maybe_async::must_be_async as twin;
 /// Whether an operation can end in the middle of one of its calls.
@@ -76,3 +76,4 @@ const CAN_BE_DROPPED: bool = true;
 pub use log::Log;
 pub use reads::Reads;
 pub use storage::Storage;
+pub use unopened::Unopened;

@@ -4,22 +4,24 @@
 pub(crate) mod draft;
 
 use crate::capacity::{Buffer, Capacity, Lent};
-use crate::error::{Error, PoisonCause, Refusal};
+use crate::error::{Error, Halt, PoisonCause, Refusal, Stop};
 use crate::fault::{Fault, StorageError};
 use crate::geometry::{Geometry, Mark, SegmentId};
 use crate::recover::{Mode, Options, Recovery};
 use crate::region::Region;
-use crate::region::build::Control;
 use crate::region::plan::{Goal, Step};
 use crate::report::{Report, Tail};
 use crate::scan::walk::Walk;
 use crate::segment::header;
 use crate::segment::layout::Layout;
 use crate::trace::trace;
+use crate::wire;
 
 /// What may be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
+    /// Not recovered yet.
+    New,
     ReadWrite,
     ReadOnly,
     Closed,
@@ -39,19 +41,28 @@ pub(crate) struct Engine<'w> {
 impl<'w> Engine<'w> {
     /// A region that is yet to be recovered.
     #[cfg_attr(not(feature = "alloc"), inline(never))]
-    pub(crate) fn new(options: &Options, geometry: Geometry, capacity: Capacity<'w>, mode: Mode) -> Self {
+    pub(crate) fn new(options: &Options, geometry: Geometry, capacity: Capacity<'w>) -> Self {
         let mut walk = capacity.walk;
         walk.scan.fit(Layout::new(geometry), options.checksum);
         Self {
             region: Region::new(options, geometry, capacity.facts),
             buffer: capacity.buffer,
             walk,
-            access: match mode {
-                Mode::ReadOnly => Access::ReadOnly,
-                _ => Access::ReadWrite,
-            },
+            access: Access::New,
             interrupted: false,
         }
+    }
+
+    /// Once: what may be done from now on.
+    pub(crate) fn open_as(&mut self, mode: Mode) -> Result<(), Refusal> {
+        if self.access != Access::New {
+            return Err(Error::Closed);
+        }
+        self.access = match mode {
+            Mode::ReadOnly => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        };
+        Ok(())
     }
 
     /// The recovery of the region, and the buffer that it reads into.
@@ -90,7 +101,7 @@ impl<'w> Engine<'w> {
         match self.access {
             Access::ReadWrite => Ok(()),
             Access::ReadOnly => Err(Error::ReadOnly),
-            Access::Closed => Err(Error::Closed),
+            Access::New | Access::Closed => Err(Error::Closed),
         }
     }
 
@@ -143,26 +154,37 @@ impl<'w> Engine<'w> {
         self.region.header_of(id).encode(self.region.checksum)
     }
 
-    /// Builds a control frame in the buffer, where it stays until the step was [`Engine::performed`]; its length.
-    pub(crate) fn build(&mut self, control: Control, offset: u32) -> Result<usize, Refusal> {
-        let needed = self.region.control_len(control);
-        let out = self.buffer.at_least(needed).ok_or(Error::BufferTooSmall { needed })?;
-        Ok(self.region.build(control, offset, out))
+    /// Builds what a step writes in the buffer, where it stays until the step was [`Engine::performed`]; its length, or the
+    /// bytes of buffer that it needs.
+    pub(crate) fn build(&mut self, step: Step) -> Result<usize, usize> {
+        match step {
+            Step::Write { control, offset, .. } => {
+                let needed = self.region.control_len(control);
+                let out = self.buffer.at_least(needed).ok_or(needed)?;
+                Ok(self.region.build(control, offset, out))
+            }
+            Step::Create { id } => self.build_header(id),
+            _ => Ok(0),
+        }
     }
 
-    /// The control frame that was built.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    fn build_header(&mut self, id: SegmentId) -> Result<usize, usize> {
+        let header = self.header(id);
+        let out = self.buffer.at_least(header.len()).ok_or(header.len())?;
+        wire::put(out, 0..header.len(), &header);
+        Ok(header.len())
+    }
+
+    /// What was built.
     pub(crate) fn built(&self, len: usize) -> &[u8] {
         self.buffer.as_slice().get(..len).unwrap_or_default()
     }
 
-    /// Takes in what became of a step. Returns one that is to come next whatever the goal: it gives room where the
-    /// storage had none.
+    /// Takes in what became of a step.
     #[cfg_attr(not(feature = "alloc"), inline(never))]
-    pub(crate) fn performed<E: StorageError>(
-        &mut self,
-        step: Step,
-        outcome: Result<(), E>,
-    ) -> Result<Option<Step>, Error<E>> {
+    pub(crate) fn performed<E: StorageError>(&mut self, step: Step, outcome: Result<(), E>) -> Result<(), Halt<E>> {
+        self.region.aside.room_first = false;
         match (step, outcome) {
             (Step::Ready { .. } | Step::Examine { .. }, _) => {}
             (Step::Drop { at }, _) => self.region.dropped(at),
@@ -171,26 +193,22 @@ impl<'w> Engine<'w> {
             }
             (Step::Claim { id, end }, Ok(())) => self.region.claimed(id, end),
             (Step::Create { .. }, Err(error)) if error.fault() == Fault::Full => {
-                let room = self.region.make_room();
-                self.region.aside.refused = room.is_none();
-                return Ok(room);
+                self.region.aside.refused = !self.finds_room();
             }
             (Step::Claim { id, .. }, Err(error)) if error.fault() == Fault::Full => {
-                let room = self.region.make_room();
-                if room.is_none() {
+                if !self.finds_room() {
                     if !self.region.is_second_spare(id) {
-                        return Err(Error::Full);
+                        return Err(Halt::Stop(Stop::Full));
                     }
                     self.region.aside.refused = true;
                 }
-                return Ok(room);
             }
             (Step::Create { id }, Err(error)) => {
                 // What became of it is met at the next open; the id is not tried again.
                 self.region.aside.next_id = id.0.saturating_add(1);
-                return Err(Error::Storage(error));
+                return Err(Halt::Storage(error));
             }
-            (Step::Claim { .. }, Err(error)) => return Err(Error::Storage(error)),
+            (Step::Claim { .. }, Err(error)) => return Err(Halt::Storage(error)),
             (Step::Write { offset, control, .. }, outcome) => {
                 self.checked(outcome, PoisonCause::Write)?;
                 trace!("wrote: {} at {}", control, offset);
@@ -211,16 +229,22 @@ impl<'w> Engine<'w> {
             }
             (Step::Remove { id }, Err(error)) => self.region.remove_failed(id, error.kind()),
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// The storage had no room: whether there is something that gives some. If so it comes next.
+    fn finds_room(&mut self) -> bool {
+        self.region.aside.room_first = self.region.make_room().is_some();
+        self.region.aside.room_first
     }
 
     /// Poisons the region where a call failed that leaves bytes in doubt.
     #[cfg_attr(feature = "alloc", inline)]
-    pub(crate) fn checked<E>(&mut self, outcome: Result<(), E>, cause: PoisonCause) -> Result<(), Error<E>> {
+    pub(crate) fn checked<E>(&mut self, outcome: Result<(), E>, cause: PoisonCause) -> Result<(), Halt<E>> {
         outcome.map_err(|error| {
             trace!("poisoned: {}", cause);
             self.region.poisoned = Some(cause);
-            Error::Storage(error)
+            Halt::Storage(error)
         })
     }
 }

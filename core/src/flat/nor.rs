@@ -5,6 +5,7 @@ use core::fmt;
 use super::embedded::nor_flash::NorFlash;
 use super::{Device, embedded, twin};
 use crate::flat::{ByteError, DeviceGeometry, NorError};
+use crate::wire;
 
 /// NOR flash behind [`NorFlash`].
 #[derive(Debug)]
@@ -118,9 +119,7 @@ where
                 let mut held = [0; MAX_READ_SIZE];
                 let held = held.get_mut(..unit).unwrap_or_default();
                 self.read_aligned(offset - skipped as u32, held).await?;
-                if let Some(wanted) = held.get(skipped..skipped + taken) {
-                    head.copy_from_slice(wanted);
-                }
+                wire::put(head, 0..taken, held.get(skipped..skipped + taken).unwrap_or_default());
             }
             offset += taken as u32;
             rest = behind;
@@ -205,16 +204,7 @@ where
             .map_err(|error| ByteError { error })
     }
 
-    async fn erase(&mut self, mut offset: u32, mut len: u32) -> Result<(), Self::Error> {
-        // Where the geometry says that there is an erase, it is a write of what an erase leaves.
-        let erased = [self.geometry.erased().unwrap_or(0); 64];
-        while len > 0 {
-            let step = len.min(erased.len() as u32);
-            self.program(offset, erased.get(..step as usize).unwrap_or_default())
-                .await?;
-            offset += step;
-            len -= step;
-        }
+    async fn erase(&mut self, _offset: u32, _len: u32) -> Result<(), Self::Error> {
         Ok(())
     }
 

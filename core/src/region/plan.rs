@@ -1,6 +1,6 @@
 //! Every decision about what to do next, as a pure function of the state.
 
-use crate::error::{Error, PoisonCause};
+use crate::error::Stop;
 use crate::facts::{self, Retained, SealFacts, State};
 use crate::geometry::{Mark, SegmentId};
 use crate::mutation::{self, Mutation};
@@ -50,21 +50,39 @@ pub(crate) enum Step {
     Drop { at: usize },
 }
 
-/// Why there is nothing to do towards a goal that is not reached. Small, for it is handed up from rule to rule.
+/// Who decides. Rules pass on to one another by value and not by a call: else the deepest of them would stand on the stack
+/// of all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    Full,
-    Poisoned(PoisonCause),
-    IncarnationExhausted,
+pub(super) enum Rule {
+    Begin,
+    Append {
+        payload_len: u32,
+        purpose: Purpose,
+    },
+    /// Leaves the active segment. `strict`: for user data, which may not take the last spare.
+    Rotate {
+        strict: bool,
+    },
+    /// Goes on in the spare.
+    Succeed,
+    Reclaim,
+    /// Makes room for user data by what is dead, where there is no other.
+    ReclaimFirst,
+    /// Makes room in a full ring: by what is dead, else by giving up the oldest segment.
+    Round,
 }
 
-impl<E> From<Stop> for Error<E> {
+/// What a rule says that names no step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoStep {
+    Stop(Stop),
+    /// This rule decides.
+    Ask(Rule),
+}
+
+impl From<Stop> for NoStep {
     fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Full => Self::Full,
-            Stop::Poisoned(cause) => Self::Poisoned(cause),
-            Stop::IncarnationExhausted => Self::IncarnationExhausted,
-        }
+        Self::Stop(stop)
     }
 }
 
@@ -79,6 +97,11 @@ impl Region<'_> {
         if let Some(cause) = self.poisoned {
             return Err(Stop::Poisoned(cause));
         }
+        if self.aside.room_first
+            && let Some(step) = self.make_room()
+        {
+            return Ok(step);
+        }
         let ready = Step::Ready {
             offset: self.active.tail,
         };
@@ -86,25 +109,57 @@ impl Region<'_> {
         if !begun && matches!(goal, Goal::Sync | Goal::Close) && self.session != Session::Beginning {
             return Ok(ready);
         }
-        if !begun {
-            return self.begin();
+        // Where user data finds no room.
+        let mut last_resort = None;
+        let mut rule = match goal {
+            _ if !begun => Rule::Begin,
+            _ if self.is_sealed() => Rule::Succeed,
+            Goal::Append { payload_len, purpose } => {
+                if purpose == Purpose::User {
+                    last_resort = Some(if self.aside.ring {
+                        Rule::Round
+                    } else {
+                        Rule::ReclaimFirst
+                    });
+                }
+                Rule::Append { payload_len, purpose }
+            }
+            Goal::Sync => return Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
+            Goal::Close => {
+                return Ok(match self.session {
+                    Session::Open { closed: false } => self.sync_step().unwrap_or_else(|| self.close_step()),
+                    _ => self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready),
+                });
+            }
+            Goal::Reclaim => Rule::Reclaim,
+            Goal::Begin => return Ok(ready),
+        };
+        loop {
+            rule = match (self.ask(rule), last_resort) {
+                (Ok(step), _) => return Ok(step),
+                (Err(NoStep::Ask(next)), _) => next,
+                (Err(NoStep::Stop(Stop::Full)), Some(next)) => {
+                    last_resort = None;
+                    next
+                }
+                (Err(NoStep::Stop(stop)), _) => return Err(stop),
+            };
         }
-        if self.is_sealed() {
-            return self.open_successor();
-        }
-        match goal {
-            Goal::Append { payload_len, purpose } => match self.append(payload_len, purpose) {
-                Err(Stop::Full) if self.aside.ring && purpose == Purpose::User => self.round(),
-                Err(Stop::Full) if purpose == Purpose::User => self.reclaim_first(),
-                step => step,
+    }
+
+    #[cfg_attr(feature = "alloc", inline)]
+    fn ask(&self, rule: Rule) -> Result<Step, NoStep> {
+        match rule {
+            Rule::Begin => self.begin(),
+            Rule::Append { payload_len, purpose } => self.append(payload_len, purpose),
+            Rule::Rotate { strict } => self.rotate(strict),
+            Rule::Succeed => self.succeed(),
+            Rule::Reclaim => self.reclaim(),
+            Rule::ReclaimFirst => match self.reclaim() {
+                Ok(Step::Ready { .. }) => Err(NoStep::Stop(Stop::Full)),
+                other => other,
             },
-            Goal::Sync => Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
-            Goal::Close => Ok(match self.session {
-                Session::Open { closed: false } => self.sync_step().unwrap_or_else(|| self.close_step()),
-                _ => self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready),
-            }),
-            Goal::Reclaim => self.reclaim(),
-            Goal::Begin => Ok(ready),
+            Rule::Round => self.round(),
         }
     }
 
@@ -175,7 +230,7 @@ impl Region<'_> {
     }
 
     #[cfg_attr(not(feature = "alloc"), inline(never))]
-    pub(super) fn begin(&self) -> Result<Step, Stop> {
+    fn begin(&self) -> Result<Step, NoStep> {
         let in_doubt = self.active.durable < self.active.tail && !mutation::is(Mutation::ResumeBeforeSettle);
         if in_doubt && self.session != Session::Beginning {
             let (from, to) = self.unsettled();
@@ -188,7 +243,7 @@ impl Region<'_> {
         match self.session {
             Session::Resume { at, from } => {
                 if self.aside.incarnation == u32::MAX {
-                    return Err(Stop::IncarnationExhausted);
+                    return Err(NoStep::Stop(Stop::IncarnationExhausted));
                 }
                 // Claims of a session that did not sync are forgotten.
                 let write = self.write(at, Control::Resume { from });
@@ -196,9 +251,9 @@ impl Region<'_> {
             }
             Session::Successor => {
                 if self.aside.incarnation == u32::MAX {
-                    return Err(Stop::IncarnationExhausted);
+                    return Err(NoStep::Stop(Stop::IncarnationExhausted));
                 }
-                self.open_successor()
+                Err(NoStep::Ask(Rule::Succeed))
             }
             _ => Ok(self.sync_step().unwrap_or(Step::Sync(self.written_mark()))),
         }
@@ -257,10 +312,10 @@ impl Region<'_> {
 
     #[cfg_attr(feature = "alloc", inline)]
     #[cfg_attr(not(feature = "alloc"), inline(never))]
-    pub(super) fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, Stop> {
+    fn append(&self, payload_len: u32, purpose: Purpose) -> Result<Step, NoStep> {
         if purpose == Purpose::User {
             if !self.takes_user_data() {
-                return Err(Stop::Full);
+                return Err(NoStep::Stop(Stop::Full));
             }
             if let Some(step) = self.spare_first(SPARE_SLACK)? {
                 return Ok(step);
@@ -268,11 +323,13 @@ impl Region<'_> {
             if self.wants_second()
                 && let Some(step) = self.second_spare_step()
             {
-                return step;
+                return step.map_err(NoStep::Stop);
             }
         }
         let Some(offset) = self.layout.place(self.active.tail, payload_len, purpose) else {
-            return self.rotate(purpose == Purpose::User);
+            return Err(NoStep::Ask(Rule::Rotate {
+                strict: purpose == Purpose::User,
+            }));
         };
         let ready = Step::Ready { offset };
         Ok(self.claim_step(offset, payload_len, purpose).unwrap_or(ready))
@@ -356,8 +413,8 @@ impl Region<'_> {
         (room / facts::MANIFEST_ITEM_LEN).min(self.voids.limit())
     }
 
-    /// Leaves the active segment. `strict`: for user data, which may not take the last spare.
-    pub(super) fn rotate(&self, strict: bool) -> Result<Step, Stop> {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    fn rotate(&self, strict: bool) -> Result<Step, NoStep> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
@@ -376,15 +433,15 @@ impl Region<'_> {
             self.manifest_frame_len(more, 0) <= self.longest_manifest_len() as usize
         };
         if !fits {
-            return Err(Stop::Full);
+            return Err(NoStep::Stop(Stop::Full));
         }
         if let Some(step) = self.spare_step(0)? {
             return Ok(step);
         }
         if let Some(step) = self.second_spare_step() {
             return match step {
-                Err(Stop::Full) if !strict => self.sync_step().map_or_else(|| self.open_successor(), Ok),
-                other => other,
+                Err(Stop::Full) if !strict => self.sync_step().ok_or(NoStep::Ask(Rule::Succeed)),
+                other => other.map_err(NoStep::Stop),
             };
         }
         // With its manifest and reserve: else the log stands in its last segment and cannot even reclaim.
@@ -400,7 +457,7 @@ impl Region<'_> {
         match self.layout.place(self.active.tail, SealFacts::LEAST_LEN, Purpose::Seal) {
             Some(offset) => Ok(self.write(offset, Control::Seal)),
             // Another writer kept no reserve: the manifest states the end all the same.
-            None => self.open_successor(),
+            None => Err(NoStep::Ask(Rule::Succeed)),
         }
     }
 
@@ -427,7 +484,8 @@ impl Region<'_> {
 
     /// Goes on in the spare once everything in the active segment is durable. What its manifest omits is removed by then: a
     /// log that is never synced otherwise would keep all that it gave up.
-    pub(super) fn open_successor(&self) -> Result<Step, Stop> {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    fn succeed(&self) -> Result<Step, NoStep> {
         if self.session != Session::Successor
             && !mutation::is(Mutation::ManifestBeforeSync)
             && let Some(step) = self.sync_step().or_else(|| self.remove_step())
@@ -445,23 +503,15 @@ impl Region<'_> {
         })
     }
 
-    /// Makes room in a full ring: by what is dead, else by giving up the oldest segment.
-    fn round(&self) -> Result<Step, Stop> {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    fn round(&self) -> Result<Step, NoStep> {
         if let Some(step) = self.make_room() {
             return Ok(step);
         }
         if self.has_dead() {
-            return self.rotate(false);
+            return Err(NoStep::Ask(Rule::Rotate { strict: false }));
         }
-        self.drop_step().ok_or(Stop::Full)
-    }
-
-    /// Makes room for user data by what is dead, where there is no other.
-    fn reclaim_first(&self) -> Result<Step, Stop> {
-        match self.reclaim() {
-            Ok(Step::Ready { .. }) | Err(_) => Err(Stop::Full),
-            step => step,
-        }
+        Ok(self.drop_step().ok_or(Stop::Full)?)
     }
 
     /// Gives up the oldest segment that is not given up yet. One that cannot be removed costs its room, and the next goes
@@ -497,12 +547,13 @@ impl Region<'_> {
         Some(Step::Examine { at })
     }
 
-    pub(super) fn reclaim(&self) -> Result<Step, Stop> {
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
+    fn reclaim(&self) -> Result<Step, NoStep> {
         if let Some(step) = self.examine_step() {
             return Ok(step);
         }
         if self.has_dead() {
-            return self.rotate(false);
+            return Err(NoStep::Ask(Rule::Rotate { strict: false }));
         }
         Ok(self.make_room().unwrap_or(Step::Ready {
             offset: self.active.tail,

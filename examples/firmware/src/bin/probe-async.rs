@@ -9,8 +9,8 @@ use core::task::{Context, Poll, Waker};
 
 use cortex_m_rt::entry;
 use embedded_storage::nor_flash::NorFlash;
-use walstone_core::asynch::Log;
 use walstone_core::asynch::flat::{FlatStorage, NorDevice};
+use walstone_core::asynch::{Log, Unopened};
 use walstone_core::flat::{FlatCapacity, FlatRoom};
 use walstone_core::{Capacity, Options, Workspace};
 use walstone_firmware::board;
@@ -28,7 +28,8 @@ async fn log(flash: Nor, slots: FlatCapacity<'_>, room: Capacity<'_>) -> Option<
         .await
         .ok()?;
     let options = Options::new(black_box(1), black_box(7));
-    let mut log = Log::open_or_create(storage, room, options).await.ok()?;
+    let mut place = Unopened::new(storage, room, options);
+    let log = place.open_or_create().await.ok()?;
     for _ in 0..black_box(RECORDS) {
         log.append(black_box(TABLE), black_box(b"sixteen bytes..."))
             .await

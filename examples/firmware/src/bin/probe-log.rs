@@ -6,13 +6,12 @@ use core::hint::black_box;
 
 use cortex_m_rt::entry;
 use embedded_storage::nor_flash::NorFlash;
-use walstone_core::flat::{FlatCapacity, FlatRoom, FlatStorage, NorDevice};
-use walstone_core::{Capacity, Checksum, Error, Log, Options, Workspace};
+use walstone_core::flat::{FlatRoom, FlatStorage, NorDevice};
+use walstone_core::{Checksum, Log, Options, Unopened, Workspace};
 use walstone_firmware::board;
 use walstone_firmware::nor::{Nor, SECTOR_LEN};
 
 type Storage<'r> = FlatStorage<'r, NorDevice<Nor>>;
-type Opened<'r> = Result<Log<'r, Storage<'r>>, Error<<Storage<'r> as walstone_core::Storage>::Error>>;
 type Room = (Workspace<16, 8, 4, 768>, FlatRoom<16, 64>);
 
 const TABLE: u64 = 7;
@@ -26,12 +25,21 @@ fn append(log: &mut Log<'_, Storage<'_>>) -> Option<()> {
     for _ in 0..black_box(RECORDS) {
         log.append(black_box(TABLE), black_box(b"sixteen bytes...")).ok()?;
     }
+    Some(())
+}
+
+#[inline(never)]
+fn sync(log: &mut Log<'_, Storage<'_>>) -> Option<()> {
     log.sync().ok()
 }
 
 #[inline(never)]
 fn delete(log: &mut Log<'_, Storage<'_>>) -> Option<()> {
-    log.delete_up_to(black_box(TABLE), black_box(DELETED)).ok()?;
+    log.delete_up_to(black_box(TABLE), black_box(DELETED)).ok().map(drop)
+}
+
+#[inline(never)]
+fn reclaim(log: &mut Log<'_, Storage<'_>>) -> Option<()> {
     log.reclaim().ok()
 }
 
@@ -40,33 +48,31 @@ fn count(log: &mut Log<'_, Storage<'_>>) -> Option<u64> {
     let mut count = 0;
     let mut reads = log.read(black_box(Some(TABLE)), black_box(1)..);
     while let Some(record) = reads.next() {
-        black_box(record.ok()?);
+        black_box(record.ok()?.value);
         count += 1;
     }
     Some(count)
 }
 
 #[inline(never)]
-fn open<'r>(storage: Storage<'r>, room: Capacity<'r>) -> Opened<'r> {
+fn unopened<'r>(flash: Nor, (room, slots): &'r mut Room) -> Option<Unopened<'r, Storage<'r>>> {
+    let storage = FlatStorage::open(NorDevice::new(flash), SECTOR_LEN as u32, slots.lend()).ok()?;
     let mut options = Options::new(black_box(1), black_box(7));
     if cfg!(feature = "crc-table") {
         options.checksum = Checksum::BYTEWISE;
     }
-    Log::open_or_create(storage, room, options)
+    Some(Unopened::new(storage, room.lend(), options))
 }
 
 #[inline(never)]
-fn storage(flash: Nor, slots: FlatCapacity<'_>) -> Option<Storage<'_>> {
-    FlatStorage::open(NorDevice::new(flash), SECTOR_LEN as u32, slots).ok()
-}
-
-#[inline(never)]
-fn work(flash: Nor, slots: FlatCapacity<'_>, room: Capacity<'_>) -> Option<()> {
-    // Used where it was opened: moved out of the result, it would stand on the stack twice.
-    let mut opened = open(storage(flash, slots)?, room);
-    let log = opened.as_mut().ok()?;
+fn work(flash: Nor, room: &mut Room) -> Option<()> {
+    // Opened and used where it stands: moved, it would stand on the stack twice.
+    let mut place = unopened(flash, room);
+    let log = place.as_mut()?.open_or_create().ok()?;
     append(log)?;
+    sync(log)?;
     delete(log)?;
+    reclaim(log)?;
     (count(log)? == RECORDS - DELETED).then_some(())
 }
 
@@ -74,8 +80,8 @@ fn work(flash: Nor, slots: FlatCapacity<'_>, room: Capacity<'_>) -> Option<()> {
 fn main() -> ! {
     let mut flash = Nor::new(board::cells(black_box(16 * SECTOR_LEN)));
     let mut good = flash.erase(0, 16 * SECTOR_LEN as u32).is_ok();
-    let (room, slots): &mut Room = board::lent((Workspace::new(), FlatRoom::new()));
-    let stack = board::stack_of(|| good &= work(flash, slots.lend(), room.lend()).is_some());
+    let room: &mut Room = board::lent((Workspace::new(), FlatRoom::new()));
+    let stack = board::stack_of(|| good &= work(flash, room).is_some());
     board::print(c"stack ");
     board::print_number(stack);
     board::print(c" state ");
