@@ -275,10 +275,9 @@ pub(crate) struct Aside {
     pub(crate) stuck_in_a_row: u8,
     /// Of the session, or of the last one while none has begun.
     pub(crate) incarnation: u32,
-    /// Of the active segment: the incarnation of its manifest, where that ends, what is cut off, and where its seal starts
-    /// and ends exactly; zero while there is none.
+    /// Of the active segment: the incarnation of its manifest, what is cut off, and where its seal starts and ends exactly;
+    /// zero while there is none.
     pub(crate) base: u32,
-    pub(crate) manifest_end: u32,
     pub(crate) cuts: Cuts,
     pub(crate) seal: (u32, u32),
     /// Counts changes of segments and voids.
@@ -311,7 +310,6 @@ impl Aside {
             stuck_in_a_row: 0,
             incarnation: 0,
             base: 0,
-            manifest_end: 0,
             cuts: Cuts::NONE,
             seal: (0, 0),
             version: 0,

@@ -28,7 +28,7 @@ impl Recovery<'_, '_> {
         let at = layout.resume_at(dirty_end, erased);
         let cuts_left = region.aside.cuts.len() + 1 < MAX_CUTS || at == from;
         let in_range = region.aside.incarnation.saturating_add(1) - region.aside.base <= u32::from(u16::MAX);
-        if cuts_left && in_range && at < layout.segment_len() && layout.place(at, 0, Purpose::Resume) == Some(at) {
+        if cuts_left && in_range && layout.place(at, 0, Purpose::Resume) == Some(at) {
             Session::Resume { at, from }
         } else {
             Session::Successor

@@ -55,6 +55,7 @@ impl Recovery<'_, '_> {
             Mode::ReadOnly | Mode::Open => Phase::Done,
             Mode::Create | Mode::OpenOrCreate => {
                 self.region.segments.clear();
+                self.left += self.found;
                 self.region.aside.opened.newest = SegmentId(self.region.aside.next_id);
                 Phase::Clear
             }
@@ -62,7 +63,7 @@ impl Recovery<'_, '_> {
     }
 
     const fn after_settle(&self) -> Phase {
-        if self.unreadable > 0 {
+        if self.left > 0 {
             Phase::ListSlots
         } else {
             Phase::Remove
@@ -111,6 +112,7 @@ impl Recovery<'_, '_> {
                 self.stuck += 1;
             }
         }
+        self.left -= 1;
         self.phase = match self.phase {
             Phase::Clearing { .. } => Phase::Clear,
             _ => Phase::ListSlots,

@@ -151,7 +151,8 @@ pub(crate) struct Recovery<'r, 'w> {
     pub(crate) walk: &'r mut Walk,
     seed: u32,
     found: usize,
-    unreadable: u32,
+    /// How much of what the first listing met is yet to go: a storage that says so, and lists it again, is asked no more.
+    left: usize,
     /// What the last listing met that is to go.
     met: Option<Found>,
     /// How much of what is to go cannot, and how much of that this listing passed.
@@ -173,7 +174,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
             phase: Phase::List,
             seed: 0,
             found: 0,
-            unreadable: 0,
+            left: 0,
             met: None,
             stuck: 0,
             passed: 0,
@@ -208,7 +209,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
             return ControlFlow::Break(());
         }
         match found {
-            Found::Unreadable { .. } => self.unreadable += 1,
+            Found::Unreadable { .. } => self.left += 1,
             Found::Segment(id) => {
                 self.found += 1;
                 self.region.aside.next_id = self.region.aside.next_id.max(id.0.saturating_add(1));
@@ -230,10 +231,8 @@ impl<'r, 'w> Recovery<'r, 'w> {
     #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn listed(&mut self) -> Result<(), Refusal> {
         self.passed = 0;
-        match (self.phase, self.met.take()) {
-            (Phase::ListSlots, Some(Found::Unreadable { slot }))
-                if self.region.aside.opened.released_slots + self.stuck < self.unreadable =>
-            {
+        match (self.phase, self.met.take().filter(|_| self.left > 0)) {
+            (Phase::ListSlots, Some(Found::Unreadable { slot })) => {
                 self.phase = Phase::Release { slot };
                 return Ok(());
             }

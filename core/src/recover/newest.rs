@@ -22,7 +22,6 @@ impl Recovery<'_, '_> {
                 }
             }
             Event::Manifest => {
-                self.region.aside.manifest_end = scan.offset();
                 self.last = (0, 0);
                 if scan.listed_voids() as usize > self.region.voids.limit() {
                     return Err(self.too_many_voids());

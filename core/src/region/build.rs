@@ -80,7 +80,7 @@ impl Region<'_> {
             Control::Seal | Control::Manifest => {
                 let payload = out.get_mut(frame::HEADER_LEN..).unwrap_or_default();
                 let (kind, len) = if control == Control::Seal {
-                    (Kind::Seal, self.build_seal(offset, payload))
+                    (Kind::Seal, self.build_seal(payload))
                 } else {
                     (Kind::Manifest, self.build_manifest(payload))
                 };
@@ -132,9 +132,8 @@ impl Region<'_> {
         )
     }
 
-    pub(super) fn build_seal(&self, offset: u32, out: &mut [u8]) -> usize {
-        let room = (self.layout.segment_len() - offset).min(self.layout.max_seal_len()) as usize;
-        let room = room.saturating_sub(frame::HEADER_LEN);
+    pub(super) fn build_seal(&self, out: &mut [u8]) -> usize {
+        let room = self.layout.max_seal_len() as usize - frame::HEADER_LEN;
         let facts = SealFacts {
             successor: self.aside.spares[0].map_or(SegmentId(0), |spare| spare.id()),
             next_sequence: self.next_sequence,

@@ -358,7 +358,6 @@ impl<'w> Region<'w> {
             claimed: spare.claimed,
         };
         self.aside.base = self.aside.incarnation;
-        self.aside.manifest_end = manifest_end;
         self.aside.seal = (0, 0);
         self.aside.cuts = Cuts::NONE;
     }

@@ -109,19 +109,17 @@ impl Region<'_> {
         if !begun && matches!(goal, Goal::Sync | Goal::Close) && self.session != Session::Beginning {
             return Ok(ready);
         }
-        // Where user data finds no room.
+        // Where an append finds no room.
         let mut last_resort = None;
         let mut rule = match goal {
             _ if !begun => Rule::Begin,
             _ if self.is_sealed() => Rule::Succeed,
             Goal::Append { payload_len, purpose } => {
-                if purpose == Purpose::User {
-                    last_resort = Some(if self.aside.ring {
-                        Rule::Round
-                    } else {
-                        Rule::ReclaimFirst
-                    });
-                }
+                last_resort = Some(if self.aside.ring && purpose == Purpose::User {
+                    Rule::Round
+                } else {
+                    Rule::ReclaimFirst
+                });
                 Rule::Append { payload_len, purpose }
             }
             Goal::Sync => return Ok(self.sync_step().or_else(|| self.remove_step()).unwrap_or(ready)),
@@ -210,7 +208,7 @@ impl Region<'_> {
     /// A segment to remove, once it is durable that it is not part of the log: the manifest that omits it, and the first
     /// frame of the session. Before that a torn seal may turn out whole, and name it.
     pub(crate) fn remove_step(&self) -> Option<Step> {
-        let in_doubt = self.active.durable < self.aside.manifest_end && !mutation::is(Mutation::RemoveBeforeSync);
+        let in_doubt = self.active.durable == 0 && !mutation::is(Mutation::RemoveBeforeSync);
         if in_doubt || !matches!(self.session, Session::Open { .. }) {
             return None;
         }
@@ -369,16 +367,12 @@ impl Region<'_> {
     /// what must be listed now.
     #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(super) fn manifest_frame_len(&self, more: usize, slack: usize) -> usize {
-        let listed = self.listed().filter(|segment| segment.state() == State::Live).count();
-        facts::manifest_frame_len(listed + more, self.voids.as_slice().len() + slack)
+        facts::manifest_frame_len(self.live_count() + more, self.voids.as_slice().len() + slack)
     }
 
-    /// Whether facts would still fit the next manifest with `growth` more voids.
-    pub(crate) fn facts_fit(&self, growth: isize, with_records: bool) -> bool {
-        let voids = self.voids.as_slice().len().saturating_add_signed(growth);
-        let more = usize::from(with_records || self.active_as_retained().is_some());
-        voids <= self.voids.limit()
-            && self.manifest_frame_len(more, growth.max(0) as usize) <= self.layout.max_manifest_len() as usize
+    fn live_count(&self) -> usize {
+        let segments = self.segments.as_slice().iter();
+        segments.filter(|segment| segment.state() == State::Live).count()
     }
 
     /// Bytes of the longest manifest that user data may lead to. A quarter of the items, at least two, is kept for
@@ -406,10 +400,10 @@ impl Region<'_> {
             || (self.manifest_frame_len(1, 0) <= most && !(self.aside.ring && self.has_dead()))
     }
 
-    /// The most voids that fit.
+    /// The most voids that fit the next manifest.
     pub(crate) fn max_voids(&self) -> usize {
-        let listed = self.listed().count() + 1;
-        let room = (self.layout.max_manifest_len() as usize).saturating_sub(facts::manifest_frame_len(listed, 0));
+        let segments = self.live_count() + usize::from(self.active_as_retained().is_some());
+        let room = (self.layout.max_manifest_len() as usize).saturating_sub(facts::manifest_frame_len(segments, 0));
         (room / facts::MANIFEST_ITEM_LEN).min(self.voids.limit())
     }
 
@@ -444,16 +438,6 @@ impl Region<'_> {
                 other => other.map_err(NoStep::Stop),
             };
         }
-        // With its manifest and reserve: else the log stands in its last segment and cannot even reclaim.
-        if strict
-            && let Some(second) = &self.aside.spares[1]
-            && second.claimed == 0
-        {
-            return Ok(Step::Claim {
-                id: second.id(),
-                end: self.spare_end(SPARE_SLACK + 1),
-            });
-        }
         match self.layout.place(self.active.tail, SealFacts::LEAST_LEN, Purpose::Seal) {
             Some(offset) => Ok(self.write(offset, Control::Seal)),
             // Another writer kept no reserve: the manifest states the end all the same.
@@ -486,8 +470,7 @@ impl Region<'_> {
     /// log that is never synced otherwise would keep all that it gave up.
     #[cfg_attr(not(feature = "alloc"), inline(never))]
     fn succeed(&self) -> Result<Step, NoStep> {
-        if self.session != Session::Successor
-            && !mutation::is(Mutation::ManifestBeforeSync)
+        if !mutation::is(Mutation::ManifestBeforeSync)
             && let Some(step) = self.sync_step().or_else(|| self.remove_step())
         {
             return Ok(step);

@@ -59,10 +59,7 @@ impl Scan {
                 .erased()
                 .and_then(|erased| block.iter().rposition(|&byte| byte != erased));
             if touched.is_some() || self.erased().is_none() {
-                if at.is_multiple_of(align)
-                    && self.layout.segment_len() - at >= frame::HEADER_LEN as u32
-                    && block.first().is_some_and(|&kind| (1..=Kind::Pad as u8).contains(&kind))
-                {
+                if at.is_multiple_of(align) {
                     match self.take(bytes, at, frame::HEADER_LEN as u32) {
                         Some(header) => self.candidate(header),
                         None if bytes.ends_before(at, frame::HEADER_LEN as u32) => {}
@@ -101,7 +98,6 @@ impl Scan {
         if header.kind == Kind::Resume
             && header.incarnation > self.incarnation
             && from <= self.offset
-            && ahead.at > self.offset
             && ahead
                 .cut
                 .is_none_or(|(best, _)| header.incarnation >= best || mutation::is(Mutation::LastCutWins))

@@ -32,11 +32,7 @@ impl Scan {
         let ignored = mutation::is(Mutation::IgnorePayloadChecksum)
             || (kind == Kind::Manifest && mutation::is(Mutation::ManifestWithoutPayload));
         if self.crc != self.header.payload_crc && !ignored {
-            return self.invalid(if kind == Kind::Manifest {
-                Damage::Manifest
-            } else {
-                Damage::Payload
-            });
+            return self.invalid(Damage::Payload);
         }
         match self.header.kind {
             Kind::Manifest => self.manifest_head(bytes),
