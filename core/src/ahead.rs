@@ -55,6 +55,7 @@ impl<S: Storage> Log<'_, S> {
 
     /// Takes in that a segment was created ahead. False: it came too late and is to be removed.
     pub fn created_ahead(&mut self, id: SegmentId) -> bool {
+        self.engine.region.aside.creating = false;
         self.engine.region.created(id)
     }
 

@@ -134,7 +134,7 @@ pub struct Report {
     pub last_sequence: u64,
     /// Bytes of the newest segment that were found not known durable and were made so; 0 for a read-only open.
     pub settled_bytes: u32,
-    /// Segments that were removed: reclaimed ones that came back.
+    /// Segments that were removed: reclaimed ones that came back, and what an interrupted create left.
     pub removed_segments: u32,
     /// Unreadable slots that were released.
     pub released_slots: u32,

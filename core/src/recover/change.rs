@@ -2,7 +2,7 @@
 
 use crate::error::{Error, PoisonCause, Refusal};
 use crate::facts::{Retained, State};
-use crate::fault::StorageError;
+use crate::fault::{Found, StorageError};
 use crate::geometry::SegmentId;
 use crate::mutation::{self, Mutation};
 use crate::recover::{Mode, Phase, Recovery};
@@ -63,11 +63,7 @@ impl Recovery<'_, '_> {
     }
 
     const fn after_settle(&self) -> Phase {
-        if self.left > 0 {
-            Phase::ListSlots
-        } else {
-            Phase::Remove
-        }
+        if self.left > 0 { Phase::ListSlots } else { Phase::Remove }
     }
 
     /// Settling failed: what was recovered may be lost, and no second try can tell.
@@ -105,8 +101,14 @@ impl Recovery<'_, '_> {
                 }
                 return;
             }
-            (Phase::Release { .. }, Ok(())) => opened.released_slots += 1,
-            (_, Ok(())) => {}
+            (
+                Phase::Release { .. }
+                | Phase::Clearing {
+                    leftover: Found::Unreadable { .. },
+                },
+                Ok(()),
+            ) => opened.released_slots += 1,
+            (_, Ok(())) => opened.removed_segments += 1,
             (_, Err(error)) => {
                 opened.not_removed(error);
                 self.stuck += 1;

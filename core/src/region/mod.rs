@@ -261,7 +261,6 @@ impl<'w> Region<'w> {
 
     /// A segment was created. False where a later one is in hand already: ids rise along the log.
     pub(crate) fn created(&mut self, id: SegmentId) -> bool {
-        self.aside.creating = false;
         self.aside.next_id = self.aside.next_id.max(id.0.saturating_add(1));
         let seed = self.header_of(id).binding(self.checksum).seed();
         let rises = id > self.active.id && self.aside.spares.iter().flatten().all(|other| other.id() < id);

@@ -70,6 +70,12 @@ impl MadeUp {
         self.frame(Kind::Pad, incarnation, given, (payload_len, watermark, 0), &[])
     }
 
+    /// A seal behind `given` records with this payload.
+    #[must_use]
+    pub fn seal(self, incarnation: u32, given: u32, payload: &[u8]) -> Self {
+        self.payload(Kind::Seal, incarnation, given, payload)
+    }
+
     /// Bytes that are no frame.
     #[must_use]
     pub fn noise(mut self) -> Self {

@@ -34,7 +34,12 @@ fn a_resume_frame_is_believed_where_a_session_could_have_written_it() {
     // It names a place behind itself.
     check(one().resume(2, end + 8, 1).record(2, 1), Ok(1));
     check(one().resume(2, u32::MAX, 1).record(2, 1), Ok(1));
-    // It cuts off what is in front of all frames.
+    // A session that saw more than a later one did: what the later one cut off again is not counted twice.
+    let seen = one().record(1, 1).resume(2, end, 1).record(2, 1);
+    check(seen.clone(), Ok(2));
+    check(seen.resume(3, end, 1).record(3, 1).record(3, 2), Ok(3));
+    // It cuts off the manifest, and what is in front of all frames.
+    check(one().resume(2, 64, 0), Err(Reason::Manifest));
     check(one().resume(2, 56, 0), Err(Reason::Resume));
     check(one().resume(2, 0, 0), Err(Reason::Resume));
     // Its sequence does not follow.
@@ -68,6 +73,29 @@ fn a_record_stays_within_its_batch_and_a_deletion_behind_what_was_given() {
     check(batch(&[&one[..], &void(1, 2), &one].concat()), Err(Reason::Record));
     check(batch(&[&one[..], &void(1, 9), &one].concat()), Err(Reason::Record));
     check(batch(&void(1, 1)), Err(Reason::Record));
+}
+
+/// A session states the low half of its incarnation alone, so it begins no further from the manifest than that tells.
+#[test]
+fn a_session_that_is_too_far_from_the_manifest_begins_a_new_segment() {
+    for (incarnation, segment) in [(2, 1), (65_535, 1), (65_536, 2)] {
+        let one = MadeUp::segment().record(1, 0);
+        let made = one.clone().resume(incarnation, one.end(), 1).record(incarnation, 1);
+        let mut log = Log::open(made.storage(), Capacity::heap(0), images::options()).unwrap();
+        assert_eq!(log.append(1, b"third").map(|at| at.first), Ok(3));
+        assert_eq!(log.written_mark().segment.0, segment, "{incarnation}");
+    }
+}
+
+#[test]
+fn a_seal_names_its_successor() {
+    let sealed = |payload: &[u8]| MadeUp::segment().record(1, 0).seal(1, 1, payload);
+    let named = |id: u64| [&id.to_le_bytes()[..], &[0; 24]].concat();
+    check(sealed(&named(2)), Err(Reason::SuccessorMissing));
+    check(sealed(&named(1)), Err(Reason::SuccessorMissing));
+    check(sealed(&named(0)), Err(Reason::Seal));
+    check(sealed(&named(2)[..8]), Err(Reason::SuccessorMissing));
+    check(sealed(&named(2)[..7]), Err(Reason::Seal));
 }
 
 /// Behind the first offset without a frame, only what a session of this log could have written there proves anything.

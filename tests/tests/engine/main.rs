@@ -4,7 +4,9 @@
 mod behaviour;
 mod in_place;
 mod limits;
+mod opening;
 mod reading;
 mod regressions;
+mod room;
 mod salvage;
 mod smoke;

@@ -83,9 +83,17 @@ fn a_torn_manifest_whose_header_is_intact() {
     let mut ram = log.into_storage();
     ram.bytes_mut(second).unwrap()[manifest + frame::HEADER_LEN + 16] ^= 1;
     assert_eq!(
-        (refused(ram.clone()).segment, refused(ram).reason),
+        (refused(ram.clone()).segment, refused(ram.clone()).reason),
         (second, Reason::Manifest)
     );
+    // Whatever of it is damaged: which incarnation that later frame is of, the segment below tells.
+    for bit in 0..(frame::HEADER_LEN + 16) * 8 {
+        let mut damaged = ram.clone();
+        let bytes = damaged.bytes_mut(second).unwrap();
+        bytes[manifest + frame::HEADER_LEN + 16] ^= 1;
+        bytes[manifest + bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(refused(damaged).segment, second, "bit {bit}");
+    }
 }
 
 /// Rot in the frame that a session begins with must not hide the session: later frames prove that it was durable.

@@ -2,7 +2,7 @@
 
 use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
-use walstone_core::{Capacity, Checksum, Geometry, Log};
+use walstone_core::{Capacity, Checksum, Geometry, Log, Options};
 
 use super::{open, options, sequences};
 
@@ -14,9 +14,13 @@ fn a_full_storage_is_reclaimed_whatever_its_size() {
     let mut tried = 0;
     // Room for the active segment and two more.
     for limit in (3 * 2048..7 * 2048).step_by(8) {
-        for closed in [false, true] {
+        for (closed, shared_room) in [(false, false), (true, false), (false, true), (true, true)] {
+            let options = Options {
+                shared_room,
+                ..options()
+            };
             let storage = RamStorage::new(geometry).with_capacity_limit(limit);
-            let Ok(mut log) = Log::create(storage, Capacity::heap(0), options()) else {
+            let Ok(mut log) = Log::create(storage, Capacity::heap(0), options) else {
                 continue;
             };
             while log.append(1, &[9; 90]).is_ok() {}
@@ -30,22 +34,22 @@ fn a_full_storage_is_reclaimed_whatever_its_size() {
             } else {
                 log.sync().unwrap();
             }
-            let mut log = open(log.into_storage());
+            let mut log = Log::open(log.into_storage(), Capacity::heap(0), options).unwrap();
             assert_eq!(sequences(&mut log), (1..=last).collect::<Vec<_>>());
             log.delete_up_to(1, last).unwrap();
             log.reclaim()
-                .unwrap_or_else(|error| panic!("{limit} bytes, closed {closed}: {error}"));
+                .unwrap_or_else(|error| panic!("{limit} bytes, {options:?}, closed {closed}: {error}"));
             log.sync().unwrap();
             let next = log
                 .append(1, &[9; 90])
-                .unwrap_or_else(|error| panic!("{limit} bytes, closed {closed}: {error}"));
+                .unwrap_or_else(|error| panic!("{limit} bytes, {options:?}, closed {closed}: {error}"));
             assert_eq!(next.first, last + 1);
             log.close().unwrap();
             assert_eq!(sequences(&mut open(log.into_storage())), [last + 1]);
             tried += 1;
         }
     }
-    assert!(tried > 500, "{tried}");
+    assert!(tried > 1000, "{tried}");
 }
 
 /// A device of few slots, full of live data. Deletions that freed nothing filled the reserve, and the next one took the

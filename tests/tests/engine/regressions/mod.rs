@@ -11,26 +11,26 @@ use walstone_core::ram::RamStorage;
 use walstone_core::segment::header::Header;
 use walstone_core::{Capacity, Checksum, Corruption, Error, Geometry, Log, Options, SegmentId, Storage};
 
-type RamLog = Log<'static, RamStorage>;
-const ONE: SegmentId = SegmentId(1);
+pub(super) type RamLog = Log<'static, RamStorage>;
+pub(super) const ONE: SegmentId = SegmentId(1);
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options::new(7, 42)
 }
 
-fn plain() -> Geometry {
+pub(super) fn plain() -> Geometry {
     Geometry::new(4096).unwrap()
 }
 
-fn create(geometry: Geometry) -> RamLog {
+pub(super) fn create(geometry: Geometry) -> RamLog {
     Log::create(RamStorage::new(geometry), Capacity::heap(0), options()).unwrap()
 }
 
-fn open(ram: RamStorage) -> RamLog {
+pub(super) fn open(ram: RamStorage) -> RamLog {
     Log::open(ram, Capacity::heap(0), options()).unwrap()
 }
 
-fn refused(ram: RamStorage) -> Corruption {
+pub(super) fn refused(ram: RamStorage) -> Corruption {
     match Log::open(ram, Capacity::heap(0), options()) {
         Err(Error::Corrupt(corruption)) => corruption,
         Err(other) => panic!("{other}"),
@@ -38,7 +38,7 @@ fn refused(ram: RamStorage) -> Corruption {
     }
 }
 
-fn all<S: Storage>(log: &mut Log<'static, S>) -> Vec<(u64, Vec<u8>)> {
+pub(super) fn all<S: Storage>(log: &mut Log<'static, S>) -> Vec<(u64, Vec<u8>)> {
     let mut out = Vec::new();
     let mut reads = log.read(None, ..);
     while let Some(record) = reads.next() {
@@ -48,12 +48,12 @@ fn all<S: Storage>(log: &mut Log<'static, S>) -> Vec<(u64, Vec<u8>)> {
     out
 }
 
-fn sequences(log: &mut RamLog) -> Vec<u64> {
+pub(super) fn sequences(log: &mut RamLog) -> Vec<u64> {
     all(log).into_iter().map(|(sequence, _)| sequence).collect()
 }
 
 /// Offsets of the frames of a kind that verify anywhere in a segment.
-fn frames(ram: &RamStorage, id: SegmentId, kind: Kind) -> Vec<u32> {
+pub(super) fn frames(ram: &RamStorage, id: SegmentId, kind: Kind) -> Vec<u32> {
     let bytes = ram.bytes(id).unwrap();
     let binding = Header::decode(bytes, Checksum::BYTEWISE)
         .unwrap()
@@ -69,7 +69,7 @@ fn frames(ram: &RamStorage, id: SegmentId, kind: Kind) -> Vec<u32> {
 }
 
 /// Appends until the log goes on in another segment; the sequence of the first record there.
-fn rotate(log: &mut RamLog) -> u64 {
+pub(super) fn rotate(log: &mut RamLog) -> u64 {
     let before = log.written_mark().segment;
     loop {
         let appended = log.append(1, &[9; 100]).unwrap();

@@ -5,7 +5,7 @@ use walstone_core::frame::Kind;
 use walstone_core::ram::RamStorage;
 
 use embedded_io::ErrorKind;
-use walstone_core::{Capacity, Fault, Found, Log, SegmentId, Storage};
+use walstone_core::{Capacity, Error, Fault, Found, Log, SegmentId, Storage};
 use walstone_tests::storages::Method;
 use walstone_tests::storages::faulty::Faulty;
 
@@ -58,6 +58,61 @@ fn the_segment_that_a_torn_seal_names_stays_whichever_it_is() {
             let kept: Vec<SegmentId> = log.storage().ids().collect();
             assert!(kept.len() <= 4 && !kept.contains(&next), "{kept:?}");
         }
+    }
+}
+
+/// On a full storage a session could not begin without room, and took one of the two that were prepared for it. Whether the name
+/// in a torn seal can be read or not, the one that it names is not that one: not at the first open, nor at the next
+/// one, where nothing else is left to take. When the seal reads whole again, all is there.
+#[test]
+fn the_segment_that_a_torn_seal_names_makes_no_room() {
+    let mut log = create(plain());
+    rotate(&mut log);
+    let next = log.written_mark().segment;
+    let mut whole = log.into_storage();
+    // The manifest of the next segment did not reach the medium, nor did what came behind it.
+    whole.bytes_mut(next).unwrap()[64..].fill(0);
+    let second = SegmentId(next.0 + 1);
+    whole.remove(SegmentId(second.0 + 1)).unwrap();
+    let expect = sequences(&mut open(whole.clone()));
+    assert_eq!(ids(&mut whole), [ONE, next, second]);
+    let written = whole.bytes(ONE).unwrap().to_vec();
+    let seal = frames(&whole, ONE, Kind::Seal)[0] as usize;
+    let end = written.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    let full = whole.claimed_len();
+    // The name is the first that stands behind the header of the frame.
+    for lost in [seal + 24..end, seal + 32..end] {
+        let mut torn = whole.clone();
+        torn.bytes_mut(ONE).unwrap()[lost].fill(0);
+        let healed = |mut ram: RamStorage| {
+            ram.bytes_mut(ONE).unwrap().copy_from_slice(&written);
+            ram.set_capacity_limit(None);
+            sequences(&mut open(ram))
+        };
+        torn.set_capacity_limit(Some(full));
+        // A session begins in the room of the last one.
+        let mut log = open(torn.clone());
+        log.delete_up_to(2, 1).unwrap();
+        assert!(log.written_mark().segment > second, "not behind the seal");
+        log.sync().unwrap();
+        assert_eq!(healed(log.into_storage()), expect);
+        // The same, and the power fails before there is another in its place.
+        let faulty = Faulty::new(torn);
+        let faults = faulty.faults();
+        let mut log = Log::open(faulty, Capacity::heap(0), options()).unwrap();
+        faults.fail(Method::Create, 1, Fault::Full);
+        faults.fail(Method::Create, 2, Fault::Device);
+        assert!(matches!(log.delete_up_to(2, 1), Err(Error::Storage(_))));
+        let mut left = log.into_storage().reboot();
+        assert_eq!(ids(&mut left), [ONE, next]);
+        assert_eq!(healed(left.clone()), expect);
+        // Somebody else took the room.
+        left.set_capacity_limit(Some(left.claimed_len()));
+        let mut log = open(left);
+        assert_eq!(log.delete_up_to(2, 1).map(drop), Err(Error::Full));
+        let mut left = log.into_storage();
+        assert_eq!(ids(&mut left), [ONE, next]);
+        assert_eq!(healed(left), expect);
     }
 }
 
