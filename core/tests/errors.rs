@@ -7,8 +7,8 @@ use walstone_core::flat::{FlatError, FlatGeometryError, IoError, OpenError, Slic
 use walstone_core::ram::RamError;
 use walstone_core::segment::header::HeaderError;
 use walstone_core::{
-    Batch, Checksum, Corruption, Error, Fault, Geometry, GeometryError, NewRecord, PoisonCause, Reason, SegmentId,
-    StorageError, frame,
+    Batch, Checksum, Corruption, Error, Fault, Geometry, GeometryError, Malformed, NewRecord, PoisonCause, Reason,
+    SegmentId, StorageError, frame,
 };
 
 const SEGMENT: SegmentId = SegmentId(5);
@@ -65,6 +65,7 @@ fn of_a_log() {
         (Of::Closed, "closed"),
         (Of::NoRecord, "no such record in this log"),
     ];
+    says(&Malformed, "record does not decode although its checksum verifies");
     for (error, text) in cases {
         says(&error, text);
         assert_eq!(

@@ -314,3 +314,19 @@ fn a_full_list_is_reclaimed_whoever_makes_room() {
         assert_eq!(appended, Ok(last + 1), "shared {shared_room}");
     }
 }
+
+/// Only deletions pass through the buffer, since they are clamped when their batch gets its sequences: a batch of records may be
+/// longer than that.
+#[test]
+fn a_batch_of_records_may_be_longer_than_the_buffer() {
+    let storage = RamStorage::new(Geometry::new(65536).expect("it works"));
+    let mut room = Workspace::<6, 4, 3, 512>::new();
+    let mut log = Log::create(storage, room.lend(), Options::new(1, 2)).expect("it is empty");
+    let mut batch = Batch::new();
+    (0..8).for_each(|_| batch.push(1, &[7; 100]));
+    assert_eq!(log.append_batch(&batch).map(|at| at.last), Ok(8));
+    batch.delete_up_to(1, 4);
+    let refused = log.append_batch(&batch).map(drop);
+    assert!(matches!(refused, Err(Error::BufferTooSmall { needed }) if needed > 800));
+    assert_eq!(log.last_sequence(), 8);
+}

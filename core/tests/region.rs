@@ -298,6 +298,72 @@ fn a_host_performs_steps_of_its_own() {
     assert_eq!(log.close(), Ok(()), "it is closed");
 }
 
+/// A log that takes no more writes changes nothing: not by a close, nor by removing what is to go.
+#[test]
+fn a_log_that_is_given_up_or_poisoned_is_left_as_it_is() {
+    let give_up: [fn(&mut RamLog); 3] = [
+        Log::abandon,
+        |log| log.poison(PoisonCause::Write),
+        |log| assert_eq!(log.close(), Ok(())),
+    ];
+    for (nth, give_up) in give_up.into_iter().enumerate() {
+        let mut log = four_segments();
+        for table in [1, 2] {
+            log.delete_up_to(table, log.last_sequence()).unwrap();
+        }
+        while log.written_mark().segment == SegmentId(4) {
+            log.append(1, &[9; 200]).unwrap();
+        }
+        // What went before can be removed now.
+        let mark = log.begin_sync().unwrap().unwrap();
+        log.synced(mark);
+        give_up(&mut log);
+        let left = |log: &RamLog| (log.written_mark(), log.storage().ids().collect::<Vec<_>>());
+        let before = left(&log);
+        assert!(nth == 2 || before.1.contains(&SegmentId(1)));
+        assert!(!log.remove_one());
+        let closed = log.close();
+        assert_eq!(closed.is_err(), nth == 1);
+        assert_eq!(left(&log), before);
+    }
+}
+
+/// A manifest that verifies names a place where a batch stands as that of a footer, and what the batch holds would decode as a
+/// footer without a record. The frame says what it is.
+#[test]
+fn a_batch_is_no_footer_whatever_it_holds() {
+    let storage = RamStorage::new(Geometry::new(SEGMENT_LEN).unwrap());
+    let mut log = Log::create(storage, Capacity::heap(0), options()).unwrap();
+    while log.written_mark().segment < SegmentId(4) {
+        // With two bytes of length and one of its table, what a footer without tables takes.
+        log.append(1, &[0; 29]).unwrap();
+    }
+    log.sync().unwrap();
+    let (newest, last) = (log.written_mark().segment, log.last_sequence());
+    let mut ram = log.into_storage();
+    let bytes = ram.bytes_mut(newest).unwrap();
+    let mut manifest = Manifest::of(bytes);
+    let [end, seal_len] = manifest.segments[1].1;
+    manifest.segments[1].1 = [end - seal_len, 24 + 32];
+    manifest.put(bytes);
+    let second = ram.bytes(SegmentId(2)).unwrap();
+    let payload = &second[(end - seal_len) as usize - 32..(end - seal_len) as usize];
+    assert_eq!(Footer::decode(payload).map(|footer| footer.tables().count()), Ok(0));
+    let count = |log: &mut RamLog| {
+        let (mut count, mut reads) = (0, log.read(None, ..));
+        while let Some(record) = reads.next() {
+            count += u64::from(record.is_ok());
+        }
+        count
+    };
+    let mut log = open(ram);
+    let before = count(&mut log);
+    assert!(before >= last - 1, "{before} of {last}");
+    log.reclaim().unwrap();
+    log.sync().unwrap();
+    assert_eq!(count(&mut log), before);
+}
+
 /// A footer whose bytes changed says nothing: believed, it would have given up a segment with live records.
 #[test]
 fn a_footer_that_does_not_verify_is_not_believed() {
@@ -332,4 +398,33 @@ fn where_there_is_a_region_none_is_made() {
     let made = Log::create(ram.clone(), Capacity::heap(0), options()).map(drop);
     assert_eq!(made, Err(Error::RegionExists));
     assert_eq!(open(ram).last_sequence(), last);
+}
+
+#[test]
+fn a_cut_of_a_footer_holds_something() {
+    let footer = |from: u32, to: u32| {
+        let mut payload = [0; 40];
+        payload[0] = 2;
+        payload[25] = 1;
+        payload[32..36].copy_from_slice(&from.to_le_bytes());
+        payload[36..].copy_from_slice(&to.to_le_bytes());
+        Footer::decode(&payload).is_ok()
+    };
+    assert!(footer(104, 105));
+    assert!(!footer(104, 104));
+    assert!(!footer(104, 103));
+}
+
+/// No pad fills the sync unit that a seal ends in: of its session nothing follows a seal.
+#[test]
+fn nothing_stands_behind_a_seal() {
+    let geometry = Geometry::new(8192).unwrap().with_sync_unit(512).unwrap();
+    let mut log = Log::create(RamStorage::new(geometry), Capacity::heap(0), options()).unwrap();
+    while log.written_mark().segment == SegmentId(1) {
+        log.append(1, &[9; 100]).unwrap();
+    }
+    let end = log.snapshot(false).segment(0).unwrap().end as usize;
+    assert!(!end.is_multiple_of(512));
+    let bytes = log.storage().bytes(SegmentId(1)).unwrap();
+    assert!(bytes[end..].iter().all(|&byte| byte == 0));
 }
