@@ -298,6 +298,28 @@ fn a_host_performs_steps_of_its_own() {
     assert_eq!(log.close(), Ok(()), "it is closed");
 }
 
+/// A segment behind the newest one is read from its manifest on, and what is damaged is said where it stands.
+#[test]
+fn a_damaged_manifest_of_an_older_segment_is_told() {
+    let mut log = four_segments();
+    log.sync().unwrap();
+    let mut ram = log.into_storage();
+    ram.bytes_mut(SegmentId(2)).unwrap()[AT] ^= 0xff;
+    let mut log = open(ram);
+    let mut reads = log.read(None, ..);
+    let mut told = None;
+    while let Some(record) = reads.next() {
+        told = told.or(record.err());
+    }
+    match told {
+        Some(Error::Corrupt(found)) => {
+            let expect = (SegmentId(2), AT as u32, Reason::Manifest);
+            assert_eq!((found.segment, found.offset, found.reason), expect);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 /// A log that takes no more writes changes nothing: not by a close, nor by removing what is to go.
 #[test]
 fn a_log_that_is_given_up_or_poisoned_is_left_as_it_is() {

@@ -160,7 +160,8 @@ impl<'w> Engine<'w> {
         match step {
             Step::Write { control, offset, .. } => {
                 let needed = self.region.control_len(control);
-                let out = self.buffer.at_least(needed).ok_or(needed)?;
+                let out = self.buffer.at_least(needed).and_then(|out| out.get_mut(..needed));
+                let out = out.ok_or(needed)?;
                 Ok(self.region.build(control, offset, out))
             }
             Step::Create { id } => self.build_header(id),

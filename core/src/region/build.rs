@@ -70,7 +70,7 @@ impl Region<'_> {
         }
     }
 
-    /// Builds a control frame in `out`; returns its length.
+    /// Builds a control frame in `out`, which has [`Region::control_len`] bytes; returns its length.
     #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn build(&self, control: Control, offset: u32, out: &mut [u8]) -> usize {
         let (kind, payload_len, payload_crc) = match control {
@@ -133,7 +133,6 @@ impl Region<'_> {
     }
 
     pub(super) fn build_seal(&self, out: &mut [u8]) -> usize {
-        let room = self.layout.max_seal_len() as usize - frame::HEADER_LEN;
         let facts = SealFacts {
             successor: self.aside.spares[0].map_or(SegmentId(0), |spare| spare.id()),
             next_sequence: self.next_sequence,
@@ -142,8 +141,7 @@ impl Region<'_> {
             tables: self.tables.complete(),
             blocks: self.tables.block_starts(),
         };
-        let room = room.min(out.len());
-        facts.encode(out.get_mut(..room).unwrap_or_default())
+        facts.encode(out)
     }
 
     /// The header of a batch at `offset`.

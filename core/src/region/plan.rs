@@ -375,12 +375,11 @@ impl Region<'_> {
         segments.filter(|segment| segment.state() == State::Live).count()
     }
 
-    /// Bytes of the longest manifest that user data may lead to. A quarter of the items, at least two, is kept for
-    /// deletions: each may need a range of its own before reclaim can shorten the list.
+    /// Bytes of the longest manifest that user data may lead to. A quarter of the items, two in the least segment, is kept
+    /// for deletions: each may need a range of its own before reclaim can shorten the list.
     const fn user_manifest_len(&self) -> usize {
         let max = self.layout.max_manifest_len() as usize;
-        let kept = max / 4 / facts::MANIFEST_ITEM_LEN;
-        max - if kept < 2 { 2 } else { kept } * facts::MANIFEST_ITEM_LEN
+        max - max / 4 / facts::MANIFEST_ITEM_LEN * facts::MANIFEST_ITEM_LEN
     }
 
     /// Bytes of the longest manifest: one item more than deletions may lead to, for records that come with them.

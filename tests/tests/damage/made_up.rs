@@ -38,6 +38,9 @@ fn a_resume_frame_is_believed_where_a_session_could_have_written_it() {
     let seen = one().record(1, 1).resume(2, end, 1).record(2, 1);
     check(seen.clone(), Ok(2));
     check(seen.resume(3, end, 1).record(3, 1).record(3, 2), Ok(3));
+    // Frames of a session that did not begin here, and of one that is over.
+    check(one().record(2, 1), Ok(1));
+    check(one().resume(2, end, 1).record(1, 1), Ok(1));
     // It cuts off the manifest, and what is in front of all frames.
     check(one().resume(2, 64, 0), Err(Reason::Manifest));
     check(one().resume(2, 56, 0), Err(Reason::Resume));

@@ -272,6 +272,18 @@ fn a_session_begins_behind_what_may_have_been_disturbed() {
         let resumes = frames(log.storage(), ONE, Kind::Resume);
         assert_eq!(resumes, [expect(end)], "{geometry:?}, closed: {closed}");
     }
+    // Without an erased state, what was written is known by the headers behind the torn frame.
+    let mut log = create(stale);
+    log.append(1, b"one").unwrap();
+    log.sync().unwrap();
+    let torn = log.append(1, b"torn").unwrap().position.offset() as usize;
+    log.append(1, b"behind it").unwrap();
+    let last = log.append(1, b"last").unwrap().position.offset();
+    let mut ram = log.into_storage();
+    ram.bytes_mut(ONE).unwrap()[torn + 24] ^= 0xff;
+    let mut log = open(ram);
+    log.append(1, b"two").unwrap();
+    assert_eq!(frames(log.storage(), ONE, Kind::Resume), [last + 24]);
 }
 
 /// Three torn tails of one segment are cut off; the fourth session that finds one begins a new segment, and one that has
