@@ -35,7 +35,9 @@
 //! given; and what was torn is stepped over, never programmed again. It costs what an open costs, and a session begins anew:
 //! a deadline is better set where it is seldom missed.
 //!
-//! * Until then [`Log::last_sequence`] and the like speak of the last operation that was done.
+//! * Until then [`Log::last_sequence`] and the like speak of the last operation that was done. Where that recovery was dropped
+//!   itself, or failed, the last and the durable sequence still do; marks, the oldest sequence and the report mean nothing
+//!   until one succeeds.
 //! * A dropped read changes nothing. The next future of [`Reads::next`] gives the record that this one did not.
 //! * A dropped [`Log::close`] has not closed the log.
 //! * Where that recovery fails, so does the operation, and the next one tries again; but not where what was recovered

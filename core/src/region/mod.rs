@@ -137,7 +137,6 @@ impl<'w> Region<'w> {
             version: aside.version.wrapping_add(1),
             ..Aside::new()
         };
-        self.next_sequence = 1;
         self.session = Session::Successor;
     }
 

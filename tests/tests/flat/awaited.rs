@@ -395,3 +395,20 @@ fn the_id_of_a_dropped_create_is_not_given_again() {
         assert!(dropped > 5, "{}: {dropped} calls", setup.name);
     }
 }
+
+/// The recovery behind a dropped future was dropped too, and until the next one the log said that no sequence was given.
+#[test]
+fn the_last_sequence_outlives_a_dropped_recovery() {
+    for setup in setups() {
+        let storage = open(AwaitedChip::new(setup.blank()), setup.slot_len);
+        let opened = Log::open_or_create(storage, Capacity::heap(setup.slot_len as usize), Options::new(1, 1));
+        let mut log = block_on(opened).expect("opens");
+        for _ in 0..5 {
+            block_on(log.append(1, b"value")).expect("appends");
+        }
+        for times in 1..10 {
+            assert!(polled(times, log.append(1, b"dropped")).is_none());
+            assert_eq!(log.last_sequence(), 5, "{}, {times} polls", setup.name);
+        }
+    }
+}
