@@ -123,12 +123,8 @@ impl Geometry {
 
     const fn checked(self) -> Result<Self, GeometryError> {
         let (write_unit, sync_unit, page_len) = (self.write_unit, self.sync_unit, self.page_len);
-        if !write_unit.is_power_of_two() || write_unit > 4096 {
-            return Err(GeometryError::WriteUnit { write_unit });
-        }
-        let writable = sync_unit.is_power_of_two() && sync_unit >= 128 && sync_unit <= 65536;
-        if sync_unit != 1 && (!writable || sync_unit < write_unit as u32) {
-            return Err(GeometryError::SyncUnit { sync_unit });
+        if let Err(error) = check_units(write_unit, sync_unit) {
+            return Err(error);
         }
         let programmable =
             page_len.is_power_of_two() && page_len > write_unit as u32 && page_len <= self.segment_len / 8;
@@ -188,6 +184,18 @@ impl Geometry {
     pub const fn erased(self) -> Option<u8> {
         self.erased
     }
+}
+
+/// Whether lengths can be computed from these units at all.
+pub(crate) const fn check_units(write_unit: u16, sync_unit: u32) -> Result<(), GeometryError> {
+    if !write_unit.is_power_of_two() || write_unit > 4096 {
+        return Err(GeometryError::WriteUnit { write_unit });
+    }
+    let writable = sync_unit.is_power_of_two() && sync_unit >= 128 && sync_unit <= 65536;
+    if sync_unit != 1 && (!writable || sync_unit < write_unit as u32) {
+        return Err(GeometryError::SyncUnit { sync_unit });
+    }
+    Ok(())
 }
 
 impl fmt::Display for Geometry {

@@ -21,7 +21,8 @@ pub trait Device {
     fn geometry(&self) -> DeviceGeometry;
 
     /// Whether a failed sync may forget what was programmed while it still reads back and later syncs succeed, as the
-    /// cache of a file does. What was recovered is then programmed again, the same bytes, with or without erase.
+    /// cache of a file does. What was recovered is then programmed again, the same bytes, with or without erase; and slots
+    /// that were found free are cleared again before the first segment is created.
     fn may_forget(&self) -> bool;
 
     /// Fills `buf`. Any offset and length within the device.
@@ -30,7 +31,7 @@ pub trait Device {
     /// The contents of `buf` mean nothing.
     async fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error>;
 
-    /// Programs whole write units. On a device with erase, each of them once after its block was erased, unless the
+    /// Programs whole write units, one at least. On a device with erase, each of them once after its block was erased, unless the
     /// device may forget: it then takes the same bytes a second time. So does one whose power failed in the first program
     /// of a session, if it left no trace.
     ///
@@ -54,4 +55,34 @@ pub trait Device {
     /// # Errors
     /// Nothing since the last sync is known durable.
     async fn sync(&mut self) -> Result<(), Self::Error>;
+}
+
+/// A device that is lent: what fails to open it does not keep it.
+#[twin(AFIT)]
+impl<D: Device> Device for &mut D {
+    type Error = D::Error;
+
+    fn geometry(&self) -> DeviceGeometry {
+        (**self).geometry()
+    }
+
+    fn may_forget(&self) -> bool {
+        (**self).may_forget()
+    }
+
+    async fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
+        (**self).read(offset, buf).await
+    }
+
+    async fn program(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        (**self).program(offset, bytes).await
+    }
+
+    async fn erase(&mut self, offset: u32, len: u32) -> Result<(), Self::Error> {
+        (**self).erase(offset, len).await
+    }
+
+    async fn sync(&mut self) -> Result<(), Self::Error> {
+        (**self).sync().await
+    }
 }

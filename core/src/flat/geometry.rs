@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::geometry::{Geometry, GeometryError};
+use crate::geometry::{self, Geometry, GeometryError};
 use crate::segment::layout::{self, Layout};
 
 /// Sizes and habits of a device, in bytes.
@@ -174,8 +174,8 @@ impl FlatGeometry {
     /// [`FlatGeometryError`] says what cannot work.
     pub const fn new(device: DeviceGeometry, slot_len: u32) -> Result<Self, FlatGeometryError> {
         let write_unit = device.write_unit;
-        if !write_unit.is_power_of_two() || write_unit > 4096 {
-            return Err(FlatGeometryError::Segment(GeometryError::WriteUnit { write_unit }));
+        if let Err(error) = geometry::check_units(write_unit, device.sync_unit) {
+            return Err(FlatGeometryError::Segment(error));
         }
         let unit = device.unit();
         let erase_unit = device.erase_unit;

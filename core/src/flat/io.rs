@@ -40,7 +40,19 @@ where
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), IoError<T::Error>> {
         self.seek(offset)?;
-        self.io.write_all(bytes).map_err(IoError::Io)
+        self.write_on(bytes)
+    }
+
+    /// Writes where it stands. Not by `write_all`, which panics where nothing more is taken.
+    fn write_on(&mut self, mut bytes: &[u8]) -> Result<(), IoError<T::Error>> {
+        while !bytes.is_empty() {
+            let written = self.io.write(bytes).map_err(IoError::Io)?;
+            bytes = match bytes.get(written..) {
+                Some(rest) if written > 0 => rest,
+                _ => return Err(IoError::Short),
+            };
+        }
+        Ok(())
     }
 }
 
@@ -86,7 +98,7 @@ where
         while left > 0 {
             let step = left.min(erased.len() as u32);
             let bytes = erased.get(..step as usize).unwrap_or_default();
-            self.io.write_all(bytes).map_err(IoError::Io)?;
+            self.write_on(bytes)?;
             left -= step;
         }
         Ok(())

@@ -16,7 +16,8 @@
 //!   knows that the erase of a free slot was not interrupted: on its first use since the storage was opened. No unit is
 //!   written twice between two erases; the one exception repeats, byte for byte, a program that the power failed in and
 //!   that left no trace ([format](crate::format), what cannot be decided).
-//! * On a device without erase a slot costs its two header copies when it changes hands, and the place of its manifest.
+//! * On a device without erase a slot costs its two header copies when it changes hands, and the place of its manifest; where
+//!   the device may forget, those that were free at the open once more.
 //!   What else is left in it never counts, as long as salts differ: see [`FlatStorage::format`].
 //! * The newest segment lists all others that hold data, 24 bytes each, in at most a quarter of itself; so slots of 4 KiB
 //!   serve a device of about 40 of them, and a larger device wants larger slots. Two slots are kept for deleting and

@@ -204,7 +204,16 @@ where
             .map_err(|error| ByteError { error })
     }
 
-    async fn erase(&mut self, _offset: u32, _len: u32) -> Result<(), Self::Error> {
+    async fn erase(&mut self, mut offset: u32, mut len: u32) -> Result<(), Self::Error> {
+        // Where the geometry says that there is an erase, it is a write of what an erase leaves.
+        let erased = [self.geometry.erased().unwrap_or(0); 64];
+        while len > 0 {
+            let step = len.min(erased.len() as u32);
+            self.program(offset, erased.get(..step as usize).unwrap_or_default())
+                .await?;
+            offset += step;
+            len -= step;
+        }
         Ok(())
     }
 

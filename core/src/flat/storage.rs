@@ -34,7 +34,8 @@ enum Copy {
 
 #[twin(AFIT)]
 impl<'r, D: Device> FlatStorage<'r, D> {
-    /// Reads both header copies of every slot of `slot_len` bytes. Changes nothing.
+    /// Reads both header copies of every slot of `slot_len` bytes. Changes nothing. A device that is lent (`&mut`) is not lost
+    /// where this fails.
     ///
     /// # Errors
     /// [`OpenError::Geometry`]; [`OpenError::Room`]; [`OpenError::Device`]; [`OpenError::Mismatch`] where the device
@@ -246,8 +247,8 @@ impl<'r, D: Device> FlatStorage<'r, D> {
             padding.fill(0);
         }
         match self.gather.get(..filled) {
-            Some(last) => put(&mut self.device, self.geometry.segment(), at, last).await,
-            None => Ok(()),
+            Some(last) if filled > 0 => put(&mut self.device, self.geometry.segment(), at, last).await,
+            _ => Ok(()),
         }
     }
 
@@ -285,18 +286,40 @@ impl<'r, D: Device> FlatStorage<'r, D> {
     /// Makes a slot free, whatever it holds. It counts as unreadable until that is done.
     async fn wipe(&mut self, index: u32) -> Result<(), FlatError<D::Error>> {
         self.set(index, State::Unreadable);
+        self.clear(index).await?;
+        self.sync_device().await?;
+        self.set(index, State::Erased);
+        Ok(())
+    }
+
+    /// Leaves neither copy of a header in a slot.
+    async fn clear(&mut self, index: u32) -> Result<(), D::Error> {
         if self.geometry.has_erase() {
-            self.device
-                .erase(self.start_of(index), self.geometry.slot_len())
-                .await?;
-        } else {
-            let len = self.geometry.copy_len();
-            for copy in [Copy::First, Copy::Second] {
-                self.zero(self.copy_at(index, copy), len).await?;
+            let start = self.start_of(index);
+            return self.device.erase(start, self.geometry.slot_len()).await;
+        }
+        for copy in [Copy::First, Copy::Second] {
+            self.zero(self.copy_at(index, copy), self.geometry.copy_len()).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure of the free slots of a device that may forget. What an earlier process cleared may show in its cache alone:
+    /// the segment would come back beside the one that is to be created, which may have its id.
+    async fn clear_free(&mut self) -> Result<(), FlatError<D::Error>> {
+        let is_free = |slot: &&mut Slot| slot.state == State::Free;
+        if !self.device.may_forget() || !self.slots.iter_mut().any(|slot| is_free(&slot)) {
+            return Ok(());
+        }
+        for index in 0..self.geometry.slot_count() {
+            if self.state(index) == State::Free {
+                self.clear(index).await?;
             }
         }
         self.sync_device().await?;
-        self.set(index, State::Erased);
+        for slot in self.slots.iter_mut().filter(is_free) {
+            slot.state = State::Erased;
+        }
         Ok(())
     }
 
@@ -311,15 +334,21 @@ impl<'r, D: Device> FlatStorage<'r, D> {
     }
 
     async fn wipe_all(&mut self) -> Result<(), D::Error> {
-        for index in 0..self.geometry.slot_count() {
-            let (start, len) = (self.start_of(index), self.geometry.slot_len());
+        let device = self.device.geometry();
+        let unit = device.erase_unit().unwrap_or(u32::from(device.write_unit()));
+        // What the last slot leaves over may have been part of one of another length.
+        let end = device.len() - device.len() % unit;
+        let mut start = 0;
+        while start < end {
+            let len = self.geometry.slot_len().min(end - start);
             if self.geometry.has_erase() {
                 self.device.erase(start, len).await?;
             } else {
                 self.zero(start, len).await?;
             }
-            self.set(index, State::Erased);
+            start += len;
         }
+        self.slots.iter_mut().for_each(|slot| slot.state = State::Erased);
         self.device.sync().await
     }
 
@@ -383,6 +412,7 @@ impl<D: Device> Storage for FlatStorage<'_, D> {
             return Err(FlatError::Exists { segment: id });
         }
         let index = self.free_slot().ok_or(FlatError::Full)?;
+        self.clear_free().await?;
         if self.geometry.has_erase() {
             if self.state(index) == State::Free {
                 self.wipe(index).await?;

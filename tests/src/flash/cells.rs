@@ -249,6 +249,7 @@ impl Cells {
     /// The steps of a program, which must be allowed.
     pub(super) fn program_steps(&self, offset: u32, bytes: &[u8]) -> Vec<Step> {
         let range = self.range(offset, bytes.len());
+        assert!(!range.is_empty(), "a program of nothing at {offset}");
         let units = self.units(&range);
         if self.geometry.erase_unit().is_some() {
             for (index, new) in units.zip(bytes.chunks(self.unit())) {

@@ -31,6 +31,8 @@ fn a_unit_is_programmed_once_between_erases() {
     check(false, &chip, |chip| chip.program(10, &[1; 4]));
     check(false, &chip, |chip| chip.erase(512, 1024));
     check(false, &chip, |chip| chip.program(4096, &[1; 4]));
+    // A header of just what is gathered was followed by a program of no bytes, at the end of the device behind the last slot.
+    check(false, &chip, |chip| chip.program(64, &[]));
     let fram = Chip::new(DeviceGeometry::without_erase(64));
     check(true, &fram, |chip| chip.program(3, &[1; 4]));
     check(true, &fram, |chip| chip.program(3, &[2; 4]));

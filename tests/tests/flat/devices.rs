@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use embedded_io::{Error, ErrorKind};
 use walstone_core::flat::{
-    ByteDevice, Device, DeviceGeometry, FlatCapacity, FlatStorage, IoDevice, IoError, NorDevice, SliceDevice,
+    ByteDevice, Device, DeviceGeometry, FlatCapacity, FlatStorage, IoDevice, IoError, NorDevice, OpenError, SliceDevice,
 };
-use walstone_core::{Capacity, Fault, Log, Options, StorageError};
+use walstone_core::{Capacity, Fault, Found, Log, Options, SegmentId, Storage, StorageError};
 use walstone_tests::behaviour::{Room, check_log};
 use walstone_tests::conformance::{check_full_with, check_storage_with, check_survival_with};
 use walstone_tests::flash::NorChip;
@@ -171,8 +172,8 @@ fn a_file_keeps_what_was_synced_and_the_hook_is_what_syncs() {
     let reopen =
         |storage: FlatStorage<'static, IoDevice<Stream, _>>| open(device(storage.into_device().into_inner()), 4096);
     check_survival_with(make, reopen, reopen, &header);
-    // Two lives, each with two creates, one remove, and in one of them one sync.
-    assert_eq!(syncs.get(), 2 * 3 + 1);
+    // Two lives, each with two creates, what makes sure of the free slots before them, one remove, and in one of them one sync.
+    assert_eq!(syncs.get(), 2 * 4 + 1);
 }
 
 #[test]
@@ -185,6 +186,78 @@ fn a_file_that_is_too_short_says_so() {
     assert_eq!((failed.kind(), failed.fault()), (ErrorKind::TimedOut, Fault::Device));
 }
 
+/// What cannot be opened is still there to be formatted.
+#[test]
+fn a_device_may_be_lent() {
+    let geometry = DeviceGeometry::without_erase(8 * 4096);
+    let mut bytes = vec![0; 8 * 4096];
+    let mut device = SliceDevice::new(&mut bytes, geometry);
+    {
+        let log = Log::create(open(&mut device, 4096), Capacity::heap(512), Options::new(1, 2));
+        assert!(log.is_ok_and(|mut log| log.append(1, b"value").is_ok()));
+    }
+    let refused = FlatStorage::open(&mut device, 8192, FlatCapacity::heap(4, 8));
+    assert!(matches!(refused, Err(OpenError::Mismatch { .. })));
+    assert!(FlatStorage::format(&mut device, 8192, FlatCapacity::heap(4, 8)).is_ok());
+    assert!(FlatStorage::open(&mut device, 8192, FlatCapacity::heap(4, 8)).is_ok());
+}
+
+/// Bytes that are written in place may be seen as flash. An erase of theirs was nothing: what a segment had held before stood
+/// behind the end of the next one.
+#[test]
+fn bytes_that_are_seen_as_flash_are_erased() {
+    let flash = DeviceGeometry::flash(16 * 4096, 4, 4096);
+    let make = || {
+        open(
+            ByteDevice::new(Eeprom(vec![0x11; 16 * 4096])).with_geometry(flash),
+            4096,
+        )
+    };
+    let mut storage = make();
+    let header = header_for(&storage);
+    storage.release(0).unwrap();
+    storage.create(SegmentId(1), &header(SegmentId(1))).unwrap();
+    let mut behind = [0; 64];
+    let read = storage.read(SegmentId(1), 64, 64, &mut behind).unwrap();
+    assert_eq!(read, [0xff; 64]);
+    check_log(make, &mut Room::lent());
+}
+
+/// What takes no more bytes and says so by writing none: `write_all` panics there.
+#[test]
+fn bytes_that_end_are_an_error() {
+    struct Full;
+    impl embedded_io::ErrorType for Full {
+        type Error = ErrorKind;
+    }
+    impl embedded_io::Read for Full {
+        fn read(&mut self, _: &mut [u8]) -> Result<usize, ErrorKind> {
+            Ok(0)
+        }
+    }
+    impl embedded_io::Write for Full {
+        fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
+            // A few at a time, and then none.
+            Ok(if buf.len() > 10 { 7 } else { 0 })
+        }
+        fn flush(&mut self) -> Result<(), ErrorKind> {
+            Ok(())
+        }
+    }
+    impl embedded_io::Seek for Full {
+        fn seek(&mut self, to: embedded_io::SeekFrom) -> Result<u64, ErrorKind> {
+            match to {
+                embedded_io::SeekFrom::Start(to) => Ok(to),
+                _ => Err(ErrorKind::Unsupported),
+            }
+        }
+    }
+    let mut device = IoDevice::new(Full, DeviceGeometry::flash(4096, 4, 1024), |_: &mut Full| Ok(()));
+    assert_eq!(device.program(0, &[1; 64]), Err(IoError::Short));
+    assert_eq!(device.erase(0, 1024), Err(IoError::Short));
+    assert_eq!(device.read(0, &mut [0; 4]), Err(IoError::Short));
+}
+
 /// A file as its cache shows it and as the disk holds it.
 #[derive(Debug, Default)]
 struct Disk {
@@ -195,6 +268,21 @@ struct Disk {
 }
 
 impl Disk {
+    fn blank(geometry: DeviceGeometry) -> Rc<RefCell<Self>> {
+        let blank = vec![geometry.erased().unwrap_or(0); geometry.len() as usize];
+        Rc::new(RefCell::new(Self {
+            dirty: vec![false; blank.len()],
+            seen: blank.clone(),
+            durable: blank,
+            fails: false,
+        }))
+    }
+
+    fn lose_power(&mut self) {
+        self.seen.clone_from(&self.durable);
+        self.dirty.fill(false);
+    }
+
     /// Where it fails, what was dirty counts as clean from then on.
     fn sync(&mut self) -> Result<(), ErrorKind> {
         let fails = std::mem::take(&mut self.fails);
@@ -254,13 +342,7 @@ impl embedded_io::Seek for Cached {
 fn what_a_failed_sync_forgot_is_written_again() {
     const LEN: u32 = 5 * 4096;
     for geometry in [DeviceGeometry::without_erase(LEN), DeviceGeometry::flash(LEN, 4, 4096)] {
-        let blank = vec![geometry.erased().unwrap_or(0); LEN as usize];
-        let disk = Rc::new(RefCell::new(Disk {
-            seen: blank.clone(),
-            durable: blank,
-            dirty: vec![false; LEN as usize],
-            fails: false,
-        }));
+        let disk = Disk::blank(geometry);
         let start = |seed| {
             let sync = |io: &mut Cached| io.0.borrow_mut().sync();
             let storage = open(IoDevice::new(Cached(disk.clone(), 0), geometry, sync), 4096);
@@ -276,15 +358,49 @@ fn what_a_failed_sync_forgot_is_written_again() {
         assert!(log.sync().is_err());
         let mut log = start(2);
         assert!(log.append(1, b"C").and_then(|_| log.sync()).is_ok());
-        {
-            let mut disk = disk.borrow_mut();
-            disk.seen = disk.durable.clone();
-        }
+        disk.borrow_mut().lose_power();
         let mut log = start(3);
         let mut reads = log.read(None, ..);
         for expected in [&b"A"[..], &long, b"C"] {
             assert_eq!(reads.next().unwrap().unwrap().value, expected, "{geometry:?}");
         }
         assert!(reads.next().is_none());
+    }
+}
+
+/// A process removed a segment, and what cleared its slot stayed in the cache: the sync failed, or never came. The next one
+/// saw a free slot, took the segment's id for a new one in another slot, and once the power had failed there were two of one
+/// id, which no open takes.
+#[test]
+fn no_segment_comes_back_beside_another_of_its_id() {
+    const LEN: u32 = 5 * 4096;
+    for geometry in [DeviceGeometry::without_erase(LEN), DeviceGeometry::flash(LEN, 4, 4096)] {
+        let disk = Disk::blank(geometry);
+        let start = || {
+            let sync = |io: &mut Cached| io.0.borrow_mut().sync();
+            open(IoDevice::new(Cached(disk.clone(), 0), geometry, sync), 4096)
+        };
+        let mut storage = start();
+        let header = header_for(&storage);
+        let create = |storage: &mut FlatStorage<'static, IoDevice<Cached, _>>, id| {
+            storage.create(SegmentId(id), &header(SegmentId(id))).unwrap();
+        };
+        [6, 2, 7, 8].into_iter().for_each(|id| create(&mut storage, id));
+        let mut storage = start();
+        storage.remove(SegmentId(2)).unwrap();
+        storage.remove(SegmentId(7)).unwrap();
+        disk.borrow_mut().fails = true;
+        assert!(storage.remove(SegmentId(8)).is_err());
+        let mut storage = start();
+        // In the slots behind that of 6: 8 goes where 7 was.
+        [7, 8].into_iter().for_each(|id| create(&mut storage, id));
+        disk.borrow_mut().lose_power();
+        let mut found = Vec::new();
+        let listed = start().segments(&mut |segment| {
+            found.push(segment);
+            ControlFlow::Continue(())
+        });
+        assert!(listed.is_ok());
+        assert_eq!(found, [6, 7, 8].map(|id| Found::Segment(SegmentId(id))), "{geometry:?}");
     }
 }

@@ -43,6 +43,73 @@ fn what_cannot_work_is_named() {
     let sync_unit = |sync_unit| FlatGeometryError::Segment(GeometryError::SyncUnit { sync_unit });
     let plain = DeviceGeometry::without_erase(65536);
     check(plain.with_sync_unit(24), 4080, sync_unit(24));
+    check(flash(4, 4096).with_sync_unit(0), 4096, sync_unit(0));
+    check(flash(4, 4096).with_sync_unit(384), 4096, sync_unit(384));
+    check(flash(512, 4096).with_sync_unit(128), 4096, sync_unit(128));
+}
+
+/// Lengths were computed from units before the units were judged: some sums passed the end of 32 bits, and others were blamed
+/// on what was not at fault.
+#[test]
+fn no_length_is_computed_from_units_that_cannot_be() {
+    let lens = [
+        0,
+        1,
+        7,
+        64,
+        384,
+        4096,
+        65536,
+        1 << 30,
+        3 << 30,
+        1 << 31,
+        u32::MAX - 1,
+        u32::MAX,
+    ];
+    for (len, sync_unit, page_len) in lens
+        .iter()
+        .flat_map(|&len| lens.iter().flat_map(move |&sync| lens.map(|page| (len, sync, page))))
+    {
+        for (erase_unit, slot_len) in lens.iter().flat_map(|&erase| lens.map(|slot| (erase, slot))) {
+            for write_unit in [1, 4096, 32768] {
+                let device = match erase_unit {
+                    0 => DeviceGeometry::without_erase(len).with_write_unit(write_unit),
+                    _ => DeviceGeometry::flash(len, write_unit, erase_unit),
+                };
+                let device = device.with_sync_unit(sync_unit).with_page_len(page_len);
+                match FlatGeometry::new(device, slot_len) {
+                    Ok(made) => {
+                        let end = u64::from(made.slot_len()) * u64::from(made.slot_count());
+                        assert!(end <= u64::from(len), "{device:?}: {made:?}");
+                    }
+                    Err(error) => {
+                        let blamed = matches!(error, FlatGeometryError::Segment(GeometryError::SyncUnit { .. }));
+                        let fits = [1, 4096, 65536].contains(&sync_unit);
+                        assert!(write_unit > 4096 || blamed != fits, "{device:?}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A device was formatted for longer slots, and of the shorter ones that it had held before one stood behind the last: every
+/// open from then on was told of another geometry.
+#[test]
+fn formatting_leaves_nothing_of_another_cut() {
+    const LEN: u32 = 17 * 4096;
+    for geometry in [DeviceGeometry::without_erase(LEN), DeviceGeometry::flash(LEN, 4, 4096)] {
+        let chip = Chip::new(geometry);
+        let Ok(mut log) = Log::create(open(chip.clone(), 4096), Capacity::heap(512), Options::new(1, 2)) else {
+            panic!("no log");
+        };
+        while log.append(1, &[7; 1000]).is_ok() {}
+        assert!(log.sync().is_ok());
+        let formatted = FlatStorage::format(chip.clone(), 8192, FlatCapacity::heap(8, 64));
+        assert!(formatted.is_ok());
+        let opened = FlatStorage::open(chip, 8192, FlatCapacity::heap(8, 64));
+        assert!(opened.is_ok(), "{opened:?}");
+    }
 }
 
 /// The least slot that is accepted carries a log, whatever the units.
