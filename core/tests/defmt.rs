@@ -56,7 +56,7 @@ fn errors_and_reports_can_be_logged() {
 }
 
 /// What is no error, report or value: handles, rooms, and what holds functions.
-const NOT_LOGGED: [&str; 29] = [
+const NOT_LOGGED: [&str; 30] = [
     "Batch",
     "Binding",
     "Blocking",
@@ -85,6 +85,7 @@ const NOT_LOGGED: [&str; 29] = [
     "SliceDevice",
     "Slot",
     "Snapshot",
+    "Unopened",
     "Workspace",
 ];
 
