@@ -11,12 +11,13 @@ use super::errno::Errno;
 use super::fd::FdNumber;
 use super::retried;
 use super::transfer::written;
-use super::watch::{Call, transferred, watched};
+use super::watch::{Call, Ended, Order, transferred, watched};
 
 /// Writes on their way, told apart by numbers of the caller's. Of the process that made it: a forked child has none.
 #[derive(Debug)]
 pub struct WriteQueue {
     context: u64,
+    order: Order,
 }
 
 /// What the kernel is asked to do, in its own form.
@@ -61,7 +62,10 @@ impl WriteQueue {
         let args = [depth as usize, &raw mut context as usize, 0, 0, 0, 0];
         // SAFETY: the kernel writes one number to `context`, which is borrowed for the call, and maps pages of its own.
         retried(|| unsafe { syscall(__NR_io_setup, args) })?;
-        Ok(Self { context })
+        Ok(Self {
+            context,
+            order: Order::default(),
+        })
     }
 
     /// Begins to write `data` at `offset`, and does not wait where the file system need not.
@@ -98,7 +102,10 @@ impl WriteQueue {
         // `data.len()` bytes of `data` until the write ended, and the caller promises that they are there.
         let make = || unsafe { syscall(__NR_io_submit, args) };
         match retried(|| watched(call, make))? {
-            1 => Ok(()),
+            1 => {
+                self.order.sent();
+                Ok(())
+            }
             _ => Err(Errno::EAGAIN),
         }
     }
@@ -109,25 +116,31 @@ impl WriteQueue {
     /// # Errors
     /// Those of io_getevents(2): any of them may still be on its way. Waits for ever where none is.
     pub fn wait(&mut self) -> Result<(u64, Result<usize, Errno>), Errno> {
-        let mut event = Event {
-            number: 0,
-            request: 0,
-            result: 0,
-            result_2: 0,
-        };
-        let args = [
-            self.context as usize,
-            1,
-            1,
-            &raw mut event as usize,
-            ptr::null::<u8>() as usize,
-            0,
-        ];
-        // SAFETY: the kernel writes at most one event, which is borrowed for the call; no timeout is passed.
-        match retried(|| unsafe { syscall(__NR_io_getevents, args) })? {
-            1 => Ok((event.number, Errno::check(event.result as usize))),
-            _ => Err(Errno::EIO),
-        }
+        let context = self.context;
+        self.order.next(|| wait(context))
+    }
+}
+
+/// The next write of a queue that ended, as the kernel has it.
+fn wait(context: u64) -> Result<Ended, Errno> {
+    let mut event = Event {
+        number: 0,
+        request: 0,
+        result: 0,
+        result_2: 0,
+    };
+    let args = [
+        context as usize,
+        1,
+        1,
+        &raw mut event as usize,
+        ptr::null::<u8>() as usize,
+        0,
+    ];
+    // SAFETY: the kernel writes at most one event, which is borrowed for the call; no timeout is passed.
+    match retried(|| unsafe { syscall(__NR_io_getevents, args) })? {
+        1 => Ok((event.number, Errno::check(event.result as usize))),
+        _ => Err(Errno::EIO),
     }
 }
 

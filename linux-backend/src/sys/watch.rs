@@ -65,6 +65,8 @@ pub struct Watcher {
     pub before: fn(&Call<'_>) -> Result<Verdict, Errno>,
     /// What the call gave, or why it failed.
     pub after: fn(&Call<'_>, Result<usize, Errno>),
+    /// Of so many writes of one queue that ended, which one is told of now; 0 is the one that the kernel told of first.
+    pub next: fn(usize) -> usize,
 }
 
 #[cfg(feature = "watch")]
@@ -84,7 +86,7 @@ pub(super) fn transferred(
     make: impl FnOnce(usize) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     let watcher = *WATCHER.lock();
-    let Some(Watcher { before, after }) = watcher else {
+    let Some(Watcher { before, after, .. }) = watcher else {
         return make(len);
     };
     let given = before(&call).and_then(|verdict| match verdict {
@@ -109,4 +111,56 @@ pub(super) fn transferred(
 /// Makes a call that transfers nothing.
 pub(super) fn watched(call: Call<'_>, make: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
     transferred(call, 0, |_| make())
+}
+
+/// A write that ended: its number, and the bytes written or why not.
+pub(super) type Ended = (u64, Result<usize, Errno>);
+
+/// Writes on their way, whose ends are told in the order that a watcher wants.
+#[cfg(feature = "watch")]
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    on_their_way: usize,
+    untold: heapless::Vec<Ended, 4>,
+}
+
+#[cfg(feature = "watch")]
+impl Order {
+    /// One more is on its way.
+    pub(super) fn sent(&mut self) {
+        self.on_their_way += 1;
+    }
+
+    /// The next end. `wait` gives one after the other in the order of the kernel: where somebody watches, all of them first.
+    pub(super) fn next(&mut self, mut wait: impl FnMut() -> Result<Ended, Errno>) -> Result<Ended, Errno> {
+        let watcher = *WATCHER.lock();
+        let all = watcher.is_some();
+        while self.on_their_way > 0 && !self.untold.is_full() && (all || self.untold.is_empty()) {
+            let ended = wait()?;
+            self.on_their_way -= 1;
+            // There is room.
+            let _ = self.untold.push(ended);
+        }
+        let next = watcher.map_or(0, |watcher| (watcher.next)(self.untold.len()));
+        if next < self.untold.len() {
+            Ok(self.untold.remove(next))
+        } else {
+            wait()
+        }
+    }
+}
+
+#[cfg(not(feature = "watch"))]
+#[derive(Debug, Default)]
+pub(super) struct Order;
+
+#[cfg(not(feature = "watch"))]
+impl Order {
+    #[inline(always)]
+    pub(super) fn sent(&self) {}
+
+    #[inline(always)]
+    pub(super) fn next(&self, wait: impl FnOnce() -> Result<Ended, Errno>) -> Result<Ended, Errno> {
+        wait()
+    }
 }

@@ -316,6 +316,7 @@ mod linux {
         watch(Watcher {
             before: if end == "panic" { before_panic } else { before },
             after: |_, _| {},
+            next: |_| 0,
         });
         let closes = end == "close";
         let ended = std::thread::spawn(move || {

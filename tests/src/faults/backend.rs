@@ -127,6 +127,7 @@ impl Files {
         {
             let told: Arc<dyn raw::Told> = breaker.clone();
             raw::register(Arc::downgrade(&told));
+            raw::end_in_order(setup.last_first);
         }
         Self {
             setup,

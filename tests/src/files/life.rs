@@ -105,6 +105,9 @@ pub struct Setup {
     /// Bytes of each buffer that is written from, where the usual ones are longer than short histories.
     #[cfg(target_os = "linux")]
     pub buffer_len: Option<usize>,
+    /// Of writes on their way the one that was sent last ends first.
+    #[cfg(target_os = "linux")]
+    pub last_first: bool,
     /// The log's own thread works beside the operations: histories are then not the same twice.
     pub background: bool,
 }
@@ -117,6 +120,8 @@ pub const SMALL: Setup = Setup {
     path: WritePath::Mapped,
     #[cfg(target_os = "linux")]
     buffer_len: None,
+    #[cfg(target_os = "linux")]
+    last_first: false,
     background: false,
 };
 
@@ -128,6 +133,8 @@ pub const PAGES: Setup = Setup {
     path: WritePath::Mapped,
     #[cfg(target_os = "linux")]
     buffer_len: None,
+    #[cfg(target_os = "linux")]
+    last_first: false,
     background: false,
 };
 
@@ -165,6 +172,14 @@ pub const FLIGHTS: Setup = Setup {
     ..PAGES
 };
 
+/// The same, and of several writes the last one ends first.
+#[cfg(target_os = "linux")]
+pub const LAST_FIRST: Setup = Setup {
+    name: "in flight, last first",
+    last_first: true,
+    ..FLIGHTS
+};
+
 impl Setup {
     /// With the log's own thread at work.
     #[must_use]
@@ -186,6 +201,16 @@ impl Setup {
             return options.buffer_len(len);
         }
         options
+    }
+
+    /// Whether raw system calls write the segments.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        let is_raw = self.path != WritePath::Mapped;
+        #[cfg(not(target_os = "linux"))]
+        let is_raw = false;
+        is_raw
     }
 
     fn large_len(&self) -> u32 {
@@ -226,6 +251,8 @@ impl Life {
             at_once: true,
             expect: expect.clone(),
         }];
+        #[cfg(target_os = "linux")]
+        super::raw::end_in_order(setup.last_first);
         Self {
             setup,
             root: base.join("wal"),

@@ -1,5 +1,6 @@
 //! Raw system calls of this process, each told to whoever has the directory that it is below.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, OsStr};
 use std::fmt::Debug;
@@ -47,9 +48,23 @@ struct Opened {
 }
 
 static WATCHED: LazyLock<Mutex<Watched>> = LazyLock::new(|| {
-    watch(Watcher { before, after });
+    watch(Watcher { before, after, next });
     Mutex::default()
 });
+
+thread_local! {
+    static LAST_FIRST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on this thread is told of the writes on their way that ended in the order that they were sent in, or in the
+/// opposite one.
+pub(crate) fn end_in_order(last_first: bool) {
+    LAST_FIRST.set(last_first);
+}
+
+fn next(count: usize) -> usize {
+    if LAST_FIRST.get() { count.saturating_sub(1) } else { 0 }
+}
 
 /// Openings by raw calls are told from those of the seam.
 const FIRST: Opening = 1 << 32;

@@ -77,21 +77,53 @@ fn what_was_acknowledged_before_a_raw_call_failed_can_be_read() {
 }
 
 /// Several writes of one record are on their way when the power fails: each of their sectors is old or new, and no sync that
-/// began before one of them ended says anything of it.
+/// began before one of them ended says anything of it. They end in the order in which they were sent, or the last one first: an
+/// acknowledgement waits for all of them, and not for the last.
 #[cfg(target_os = "linux")]
 #[test]
 fn writes_on_their_way_cut_anywhere() {
-    use walstone_tests::files::life::{FLIGHTS, Op};
+    use walstone_tests::files::life::{FLIGHTS, LAST_FIRST, Op};
     use walstone_tests::files::sweep::behind_large;
-    let mut histories = behind_large(FLIGHTS, 1, 0);
-    histories.retain(|history| history.word[1] == Op::Sync);
-    check(&histories);
-    let caught = run(&histories, Some(Lie::Flight)).is_err();
-    let stats = stats_of_flights(FLIGHTS);
-    if stats.direct_refused || stats.flights_refused {
-        eprintln!("writes are waited for one by one here: {stats:?}");
-    } else {
-        assert!(stats.flights > 1 && caught, "nobody noticed: {stats:?}");
+    for setup in [FLIGHTS, LAST_FIRST] {
+        let mut histories = behind_large(setup, 1, 0);
+        histories.retain(|history| history.word[1] == Op::Sync);
+        check(&histories);
+        let caught = run(&histories, Some(Lie::Flight)).is_err();
+        let stats = stats_of_flights(setup);
+        if stats.direct_refused || stats.flights_refused {
+            eprintln!("writes are waited for one by one here: {stats:?}");
+        } else {
+            assert!(stats.flights > 1 && caught, "nobody noticed: {stats:?}");
+        }
+    }
+}
+
+/// The order in which writes end is the one that was asked for.
+#[cfg(target_os = "linux")]
+#[test]
+fn writes_on_their_way_end_in_either_order() {
+    use walstone_tests::files::expect::Expect;
+    use walstone_tests::files::life::{FIRST, FLIGHTS, LAST_FIRST, Life, Op};
+    use walstone_tests::files::real::Real;
+    use walstone_tests::files::step::Step;
+    for (setup, last_first) in [(FLIGHTS, false), (LAST_FIRST, true)] {
+        let real = Real::new().unwrap();
+        let mut life = Life::new(setup, real.path(), Expect::default(), 0, 0);
+        life.open(&Expect::default().left(false)).unwrap();
+        life.make(FIRST).unwrap();
+        life.perform(Op::Large).unwrap();
+        let landed = |step: &Step| match step {
+            Step::Landed { from, .. } => Some(*from),
+            _ => None,
+        };
+        let landed: Vec<u64> = life.steps().iter().filter_map(landed).collect();
+        let rises = landed.is_sorted();
+        assert!(landed.len() < 2 || rises != last_first, "{}: {landed:?}", setup.name);
+        let stats = stats_of_flights(setup);
+        assert!(
+            landed.len() > 1 || stats.direct_refused || stats.flights_refused,
+            "{stats:?}"
+        );
     }
 }
 
