@@ -42,7 +42,8 @@
 //! * A dropped [`Log::close`] has not closed the log.
 //! * Where that recovery fails, so does the operation, and the next one tries again; but not where what was recovered
 //!   could not be made durable, which poisons the log as a failed sync does: reading goes on with what was recovered.
-//! * A future of [`Log::open`] takes storage and room with it; one of [`Unopened::open`] leaves them. A driver that is lent (`&mut`) comes back.
+//! * A future of [`Log::open`] takes storage and room with it; one of [`Unopened::open`] leaves them. A driver that is lent
+//!   (`&mut`) comes back.
 //!
 //! # What is asked of a device
 //!

@@ -203,6 +203,7 @@ impl<'r, D: Device> FlatStorage<'r, D> {
     }
 
     /// The slot of a segment in which there are `len` bytes at `offset`.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     fn locate(&self, id: SegmentId, offset: u32, len: u32) -> Result<u32, FlatError<D::Error>> {
         let index = self.find(id)?;
         match offset.checked_add(len) {

@@ -266,6 +266,7 @@ impl<'r, 'w> Recovery<'r, 'w> {
         Ok(())
     }
 
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     fn id_at(&self, at: usize) -> SegmentId {
         let segment = self.region.segments.as_slice().get(at);
         segment.map_or(SegmentId(0), Retained::segment)

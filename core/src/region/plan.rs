@@ -377,6 +377,7 @@ impl Region<'_> {
 
     /// Bytes of the longest manifest that user data may lead to. A quarter of the items, two in the least segment, is kept
     /// for deletions: each may need a range of its own before reclaim can shorten the list.
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     const fn user_manifest_len(&self) -> usize {
         let max = self.layout.max_manifest_len() as usize;
         max - max / 4 / facts::MANIFEST_ITEM_LEN * facts::MANIFEST_ITEM_LEN
@@ -510,6 +511,7 @@ impl Region<'_> {
         Some(Step::Drop { at })
     }
 
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     fn has_dead(&self) -> bool {
         self.segments
             .as_slice()

@@ -43,6 +43,7 @@ impl Walk {
     }
 
     /// Walks a segment: see [`Scan::begin`].
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(crate) fn begin(&mut self, id: SegmentId, seed: u32, limit: Limit, base: u32, cuts: &Cuts) {
         self.id = id;
         self.wanted = 0;

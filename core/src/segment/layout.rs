@@ -126,6 +126,7 @@ impl Layout {
     /// Where the manifest stands.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub const fn frames_start(self) -> u32 {
         align_up(HEADER_LEN, max(self.frame_align(), self.geometry.sync_unit()))
     }
@@ -216,6 +217,7 @@ impl Layout {
     /// Bytes that a seal frame may take.
     #[must_use]
     #[cfg_attr(feature = "alloc", inline)]
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub const fn max_seal_len(self) -> u32 {
         seal_len(self.segment_len(), self.frame_align(), self.geometry.sync_unit())
     }
