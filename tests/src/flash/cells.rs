@@ -29,10 +29,14 @@ enum Unit {
     Written,
     /// A program was interrupted: where there is ECC, it fails.
     Torn,
+    /// The same, and its cells stand between two values: it reads as something else behind each loss of power.
+    Unsteady,
     /// A program was interrupted and left no trace: reads as erased, and was programmed all the same.
     Traceless,
     /// An erase was interrupted: must be erased again, whatever it reads as.
     Worn,
+    /// The same, and it reads as neither what it held nor as erased: where there is ECC, it fails.
+    Garbled,
 }
 
 /// One step that a loss of power can interrupt.
@@ -243,7 +247,8 @@ impl Cells {
     pub(super) fn is_torn(&self, offset: u32, len: usize) -> bool {
         let range = self.range(offset, len);
         let units = range.start / self.unit()..range.end.div_ceil(self.unit());
-        !range.is_empty() && self.units[units].contains(&Unit::Torn)
+        let fails = |unit: &Unit| matches!(unit, Unit::Torn | Unit::Unsteady | Unit::Garbled);
+        !range.is_empty() && self.units[units].iter().any(fails)
     }
 
     /// The steps of a program, which must be allowed.
@@ -315,6 +320,16 @@ impl Cells {
         }
     }
 
+    /// Whether a step of a chip without erase changes nothing.
+    pub(super) fn holds(&self, step: &Step) -> bool {
+        match step {
+            Step::Program { offset, bytes, .. } if self.geometry.erase_unit().is_none() => {
+                self.bytes[self.range(*offset, bytes.len())] == **bytes
+            }
+            _ => false,
+        }
+    }
+
     /// Whether this is a program that leaves no trace.
     pub(super) fn is_traceless(&self, step: &Step) -> bool {
         let Step::TornProgram { offset, bytes, .. } = step else {
@@ -345,7 +360,12 @@ impl Cells {
             range = range.start / sync_unit * sync_unit..range.end.next_multiple_of(sync_unit);
         }
         let before = self.bytes[range.clone()].to_vec();
-        self.change(range.clone(), Unit::Torn, |old| match torn {
+        let state = match torn {
+            Torn::Noise(_) => Unit::Unsteady,
+            _ => Unit::Torn,
+        };
+        let at = offset as usize - range.start;
+        self.change(range.clone(), state, |old| match torn {
             Torn::Prefix => {
                 let half = new.len().div_ceil(2);
                 old[..half].copy_from_slice(&new[..half]);
@@ -359,6 +379,10 @@ impl Cells {
             Torn::Noise(seed) => {
                 let mut random = Random::new(seed ^ u64::from(offset) << 8);
                 old.fill_with(|| random.below(256) as u8);
+                // None of these bytes is whole, so that nothing which holds one of them ever was.
+                for (old, new) in old[at..].iter_mut().zip(new) {
+                    *old = new ^ (1 + random.below(255) as u8);
+                }
             }
             Torn::Untouched => {}
         });
@@ -377,7 +401,8 @@ impl Cells {
     /// Tears the erase of a block.
     pub(super) fn tear_erase(&mut self, offset: u32, torn: TornErase) {
         let (range, erased) = self.block(offset);
-        self.change(range, Unit::Worn, |old| match torn {
+        let before = self.bytes[range.clone()].to_vec();
+        self.change(range.clone(), Unit::Worn, |old| match torn {
             TornErase::Half => {
                 let half = old.len() / 2;
                 old[..half].fill(erased);
@@ -399,6 +424,35 @@ impl Cells {
             TornErase::Weak => old.fill(erased),
             TornErase::Untouched => {}
         });
+        if matches!(torn, TornErase::Bits(_) | TornErase::Nearly(_)) {
+            for at in range.step_by(self.unit()) {
+                let unit = at..at + self.unit();
+                let now = &self.bytes[unit.clone()];
+                if *now != before[at - offset as usize..][..now.len()] && now.iter().any(|&byte| byte != erased) {
+                    self.change(unit, Unit::Garbled, |_| {});
+                }
+            }
+        }
+    }
+
+    /// Whether all cells read the same again and again.
+    pub(super) fn are_steady(&self) -> bool {
+        let steady = |unit: &Unit| matches!(unit, Unit::Fresh | Unit::Written | Unit::Torn);
+        self.units.iter().all(steady)
+    }
+
+    /// What was interrupted half way reads as something else now.
+    pub(super) fn waver(&mut self, seed: u64) {
+        for at in 0..self.units.len() {
+            let state = match self.units[at] {
+                Unit::Fresh | Unit::Written | Unit::Torn => continue,
+                Unit::Unsteady | Unit::Traceless => Unit::Unsteady,
+                Unit::Worn | Unit::Garbled => Unit::Garbled,
+            };
+            let mut random = Random::new(seed ^ (at as u64) << 7);
+            let range = at * self.unit()..(at + 1) * self.unit();
+            self.change(range, state, |bytes| bytes.fill_with(|| random.below(256) as u8));
+        }
     }
 
     /// A number for what they hold.

@@ -31,6 +31,13 @@ pub enum Kept {
         /// Whether later ones are kept.
         all: bool,
     },
+    /// One and what follows on it are torn at once, as the bytes of a page are that is programmed as a whole.
+    Run(usize),
+    /// None, or all of them; and what an earlier loss of power left half way reads as something else.
+    Wavers {
+        /// Whether they are kept.
+        all: bool,
+    },
 }
 
 impl fmt::Debug for Kept {
@@ -42,6 +49,8 @@ impl fmt::Debug for Kept {
             Self::Without(at) => write!(f, "lost {at}"),
             Self::Only(at) => write!(f, "kept {at} alone"),
             Self::Random(seed) => write!(f, "kept half, seed {seed}"),
+            Self::Run(at) => write!(f, "torn from {at} on"),
+            Self::Wavers { all } => write!(f, "half of an earlier one wavers, kept: {all}"),
             Self::Torn { at, how, all } => write!(f, "torn {at} in way {how}, later ones kept: {all}"),
         }
     }
@@ -56,6 +65,8 @@ impl Kept {
             Self::Without(at) => index != at,
             Self::Only(at) => index == at,
             Self::Random(seed) => Random::new(seed ^ (index as u64) << 5).below(97).is_multiple_of(2),
+            Self::Run(at) => index < at,
+            Self::Wavers { all } => all,
             Self::Torn { at, all, .. } => index < at || (all && index > at),
         }
     }
@@ -97,9 +108,25 @@ fn combinations(pending: &[Step], limits: &Limits) -> Vec<Kept> {
                     all.push(Kept::Torn { at, how, all: true });
                 }
             }
+            if run(pending, at) > 1 {
+                all.push(Kept::Run(at));
+            }
         }
     }
     all
+}
+
+/// How many steps follow each other without a gap from one on, as those of one program do.
+fn run(pending: &[Step], from: usize) -> usize {
+    let mut end = None;
+    let follows = |step: &&Step| match step {
+        Step::Program { offset, bytes, .. } => {
+            let behind = end.replace(offset + bytes.len() as u32);
+            behind.is_none_or(|end| end == *offset)
+        }
+        _ => false,
+    };
+    pending[from..].iter().take_while(follows).count()
 }
 
 impl State {
@@ -109,8 +136,16 @@ impl State {
         limits: &Limits,
         visit: &mut dyn FnMut(Cells, Kept) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        for kept in combinations(&self.pending, limits) {
+        let mut all = combinations(&self.pending, limits);
+        if limits.torn && !self.synced.are_steady() {
+            all.extend([false, true].map(|all| Kept::Wavers { all }));
+        }
+        let run_of = |at: usize| at..at + run(&self.pending, at);
+        for kept in all {
             let mut cells = self.synced.clone();
+            if let Kept::Wavers { .. } = kept {
+                cells.waver(limits.seed);
+            }
             let mut whole = true;
             for (index, step) in self.pending.iter().enumerate() {
                 match (kept, step) {
@@ -120,6 +155,10 @@ impl State {
                     }
                     (Kept::Torn { at, how, .. }, Step::Erase { offset }) if at == index => {
                         cells.tear_erase(*offset, TornErase::all(limits.seed)[how]);
+                        whole = false;
+                    }
+                    (Kept::Run(at), Step::Program { offset, bytes, first }) if run_of(at).contains(&index) => {
+                        cells.tear(*offset, bytes, Torn::Noise(limits.seed), *first);
                         whole = false;
                     }
                     // What left no trace was the last that began: where an earlier one is lost, it never did.

@@ -205,7 +205,11 @@ impl State {
     fn call(&mut self, is_sync: bool, steps: impl FnOnce(&Cells) -> Vec<Step>) -> Result<(), ChipError> {
         let phase = self.before_call(is_sync)?;
         if phase != Some(Phase::Before) {
-            let steps = steps(&self.seen);
+            let mut steps = steps(&self.seen);
+            // Without erase, what stands there and lasts may be written again: a loss of power takes nothing of it.
+            if self.pending.is_empty() {
+                steps.retain(|step| !self.seen.holds(step));
+            }
             let done = match phase {
                 Some(Phase::Inside) => steps.len() / 2,
                 _ => steps.len(),
@@ -230,7 +234,7 @@ impl State {
                     self.session = Session::Begun;
                 }
             }
-            if let Some(mut moments) = self.moments.take() {
+            if let Some(mut moments) = self.moments.take_if(|_| is_sync || done > 0) {
                 moments.push(self.clone());
                 self.moments = Some(moments);
             }

@@ -1,11 +1,13 @@
 //! The simulated chip ends a test that breaks its rules.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use walstone_core::flat::{Device, DeviceGeometry, FlatCapacity, FlatStorage};
 use walstone_core::{Capacity, Log, Options};
+use walstone_tests::crash::explore::telling_limits;
 use walstone_tests::crash::machine::Machine;
-use walstone_tests::flash::{Chip, ChipError, Torn, TornErase, setups};
+use walstone_tests::flash::{Chip, ChipError, FlashSetup, Torn, TornErase, setups};
 
 fn flash() -> Chip {
     Chip::new(DeviceGeometry::flash(4096, 4, 1024))
@@ -50,12 +52,41 @@ fn a_unit_that_was_torn_or_half_erased_must_be_erased() {
         assert_eq!(chip.clone().read(0, &mut [0; 8]), Ok(()));
     }
     for torn in TornErase::all(7) {
-        let chip = flash();
+        let chip = flash().with_ecc();
+        // Half a block reads as it did.
+        check(true, &chip, |chip| chip.program(1024, &[0x5a; 1024]));
         chip.tear_erase(1024, torn);
+        let seen = matches!(torn, TornErase::Bits(_) | TornErase::Nearly(_));
+        assert_eq!(chip.clone().read(1024, &mut [0; 1024]).is_err(), seen, "{torn:?}");
         check(false, &chip, |chip| chip.program(1028, &[1; 4]));
         check(true, &chip, |chip| chip.program(1020, &[1; 4]));
         check(true, &chip, |chip| chip.erase(1024, 1024));
         check(true, &chip, |chip| chip.program(1028, &[1; 4]));
+    }
+}
+
+/// What stands between two values reads as another one behind each loss of power; what is whole does not.
+#[test]
+fn what_was_interrupted_wavers() {
+    let setup = FlashSetup::named("flash-4").unwrap();
+    for (torn, wavers) in [(Torn::Noise(3), true), (Torn::Untouched, true), (Torn::Prefix, false)] {
+        let chip = setup.blank();
+        assert!(
+            chip.clone()
+                .program(0, &[1; 64])
+                .and_then(|()| chip.clone().sync())
+                .is_ok()
+        );
+        chip.tear(64, &[1; 8], torn);
+        let mut seen = Vec::new();
+        let _ = setup.power_loss(&chip, None, &telling_limits(1), &mut |left| {
+            let image = (left.image)();
+            assert_eq!(image.bytes()[..64], [1; 64], "{torn:?}: {left:?}");
+            seen.push(image.bytes()[64..72].to_vec());
+            ControlFlow::Continue(())
+        });
+        let changed = seen.iter().any(|bytes| *bytes != chip.bytes()[64..72]);
+        assert_eq!(changed, wavers, "{torn:?}");
     }
 }
 
