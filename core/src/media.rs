@@ -16,6 +16,9 @@ use crate::segment::cuts::Cuts;
 use crate::segment::header;
 use crate::segment::layout::Layout;
 
+/// Frames stand at multiples of this, or of more.
+const PIECE_LEN: usize = 8;
+
 /// What is fed where the medium says that bytes are damaged: no frame, no record, not erased.
 static UNREADABLE: [u8; MAX_WANTED_LEN] = [0xa5; MAX_WANTED_LEN];
 
@@ -68,9 +71,35 @@ pub(crate) async fn next<S: Storage>(
             Some(bytes) => walk.read(bytes, core::ptr::eq(bytes.as_ptr(), start)),
             // What is wanted may stand in front of the damage.
             None if wish.len > wish.min => walk.narrow(),
-            None => walk.read(UNREADABLE.get(..wish.min as usize).unwrap_or(&UNREADABLE), false),
+            None => {
+                let bytes = read_pieces(storage, buffer, walk.id, wish.offset, wish.min).await?;
+                walk.read(bytes, true);
+            }
         }
     }
+}
+
+/// `len` bytes at `offset`, of which not all can be read. What can be is told apart, for it may be the header of a frame that
+/// stands behind the damage.
+#[twin(AFIT)]
+#[cfg_attr(not(feature = "alloc"), inline(never))]
+async fn read_pieces<'a, S: Storage>(
+    storage: &mut S,
+    buffer: &'a mut [u8],
+    id: SegmentId,
+    offset: u32,
+    len: u32,
+) -> Result<&'a [u8], Halt<S::Error>> {
+    let too_small = Halt::BufferTooSmall { needed: len as usize };
+    let whole = buffer.get_mut(..len as usize).ok_or(too_small)?;
+    let mut at = offset;
+    for piece in whole.chunks_mut(PIECE_LEN) {
+        let mut bytes = [0; PIECE_LEN];
+        let bytes = header(storage, &mut bytes, id, at, piece.len()).await?;
+        piece.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        at += PIECE_LEN as u32;
+    }
+    Ok(whole)
 }
 
 /// `len` bytes of the segment that is walked, whole.
@@ -224,20 +253,18 @@ pub(crate) async fn cuts<S: Storage>(
 ) -> Result<(), Halt<S::Error>> {
     let mut at = layout.frames_start();
     let least = frame::HEADER_LEN as u32;
+    // As far as a walk reaches.
     let mut len = segment.end;
     while at + least <= segment.end {
         len = len.min(segment.end - at);
         match read(storage, buffer, walk.id, at, (least, len)).await? {
             Some(bytes) => {
                 let (binding, base) = (*walk.scan.binding(), walk.scan.base());
+                len = (bytes.len() as u32).saturating_mul(2);
                 at = walk.scan.cuts_mut().find(bytes, at, layout, &binding, base);
-                len = segment.end;
             }
             None if len > least => len = least,
-            None => {
-                at += layout.frame_align();
-                len = segment.end;
-            }
+            None => at += layout.frame_align(),
         }
     }
     Ok(())

@@ -340,12 +340,13 @@ pub fn salvage<S: Storage>(
 /// The bytes of a segment; what the medium says is damaged reads as bytes that do not verify.
 fn read_all<S: Storage>(storage: &mut S, id: SegmentId) -> Result<Vec<u8>, Error<S::Error>> {
     const PIECE: u32 = 4096;
+    const LEAST_PIECE: u32 = 8;
     let len = storage.geometry().segment_len();
     let mut bytes = Vec::new();
     let mut buffer = [0; PIECE as usize];
-    let mut at = 0;
+    let (mut at, mut narrow_to) = (0, 0);
     while at < len {
-        let piece = PIECE.min(len - at);
+        let piece = if at < narrow_to { LEAST_PIECE } else { PIECE }.min(len - at);
         match storage.read(id, at, piece, &mut buffer) {
             Ok(read) if !read.is_empty() => {
                 let read = read.get(..piece as usize).unwrap_or(read);
@@ -354,6 +355,11 @@ fn read_all<S: Storage>(storage: &mut S, id: SegmentId) -> Result<Vec<u8>, Error
                 continue;
             }
             Ok(_) => {}
+            // One bad unit is not to cost what stands around it.
+            Err(error) if error.fault() == Fault::Unreadable && piece > LEAST_PIECE => {
+                narrow_to = at + piece;
+                continue;
+            }
             Err(error) if error.fault() == Fault::Unreadable => {}
             Err(error) => return Err(Error::Storage(error)),
         }

@@ -15,8 +15,9 @@ pub(crate) struct Walk {
     wanted: u32,
     /// What the caller's buffer holds of this segment, where the storage copies.
     held: Option<(u32, u32)>,
-    /// Only as many bytes are to be read as are wanted.
-    narrow: bool,
+    /// The most bytes to be read at once: behind what could not be read few, and twice as many each time, so that what is
+    /// read in vain is no more than what is read.
+    reach: u32,
     /// What followed from the bytes read last.
     told: Option<Event>,
 }
@@ -37,7 +38,7 @@ impl Walk {
             offset: 0,
             wanted: 0,
             held: None,
-            narrow: false,
+            reach: u32::MAX,
             told: None,
         }
     }
@@ -48,7 +49,7 @@ impl Walk {
         self.id = id;
         self.wanted = 0;
         self.held = None;
-        self.narrow = false;
+        self.reach = u32::MAX;
         self.told = None;
         self.scan.begin(seed, limit, base, cuts);
     }
@@ -78,24 +79,27 @@ impl Walk {
         Wish {
             offset: self.offset,
             min: self.min(),
-            len: if self.narrow {
-                self.min()
-            } else {
-                // A frame may end behind the limit: its payload is read in as few pieces as another.
-                self.scan.limit().saturating_sub(self.offset).max(self.wanted)
-            },
+            // A frame may end behind the limit: its payload is read in as few pieces as another.
+            len: self
+                .scan
+                .limit()
+                .saturating_sub(self.offset)
+                .max(self.wanted)
+                .min(self.reach.max(self.min())),
         }
     }
 
     /// Not all of what was wished for can be read: no more than what is needed, then.
     pub(crate) fn narrow(&mut self) {
-        self.narrow = true;
+        self.reach = 0;
     }
 
     /// Takes the bytes that were wished for; what follows from them is the next event. `copied`: they stay in the buffer.
     pub(crate) fn read(&mut self, bytes: &[u8], copied: bool) {
         self.held = copied.then_some((self.offset, bytes.len() as u32));
-        self.narrow = false;
+        if self.reach < u32::MAX {
+            self.reach = (bytes.len() as u32).saturating_mul(2);
+        }
         match self.scan.next(self.offset, bytes) {
             Event::More => self.wants(),
             event => self.told = Some(event),
