@@ -1,6 +1,7 @@
 //! The engine's log as a [`Subject`], behind whatever driver, on any storage that tells its planned faults apart.
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 
 use walstone_core::{
     Appended, Batch, Checksum, Error, Log, Mark, Options, PoisonCause, Position, Report, SegmentId, Storage,
@@ -14,10 +15,13 @@ use crate::storages::SimError;
 #[derive(Debug)]
 pub struct Subjected<L> {
     log: L,
-    /// What must be durable for each append to be.
-    marks: Vec<Mark>,
+    /// What must be durable for each append to be, and the last sequence of those that were given any.
+    marks: Vec<(Mark, Option<u64>)>,
     positions: Vec<(Record, Position)>,
 }
+
+/// What is to be read: of one table or of all, and which sequences.
+pub type Wanted = (Option<u64>, RangeInclusive<u64>);
 
 /// An error of a storage that fails as planned.
 pub trait Planned {
@@ -66,14 +70,18 @@ pub trait Driven {
     fn poison(&mut self, cause: PoisonCause);
     /// As [`Log::poisoned`].
     fn poisoned(&self) -> Option<PoisonCause>;
-    /// Reads all records of a table, or of all tables, until one is not taken; whether all were.
-    fn read(&mut self, table: Option<u64>, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool, Self>;
+    /// Reads the records of a table, or of all tables, in a range of sequences, until one is not taken; whether all were.
+    fn read(&mut self, of: Wanted, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool, Self>;
     /// As [`Log::read_at`].
     fn read_at(&mut self, position: Position) -> Answer<Record, Self>;
     /// As [`Storage::read`] below it; how many bytes, where that works.
     fn read_segment(&mut self, segment: SegmentId, buf: &mut [u8]) -> Option<usize>;
+    /// As [`Log::oldest_sequence`].
+    fn oldest_sequence(&self) -> u64;
     /// As [`Log::last_sequence`].
     fn last_sequence(&self) -> u64;
+    /// As [`Log::durable_sequence`].
+    fn durable_sequence(&self) -> u64;
     /// As [`Log::durable_mark`].
     fn durable_mark(&self) -> Mark;
     /// As [`Log::written_mark`].
@@ -135,8 +143,8 @@ impl<S: Storage<Error: Planned>> Driven for Log<'static, S> {
         self.poisoned()
     }
 
-    fn read(&mut self, table: Option<u64>, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool, Self> {
-        let mut reads = self.read(table, ..);
+    fn read(&mut self, (table, range): Wanted, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool, Self> {
+        let mut reads = self.read(table, range);
         while let Some(record) = reads.next() {
             if !take(record?.into()) {
                 return Ok(false);
@@ -157,8 +165,16 @@ impl<S: Storage<Error: Planned>> Driven for Log<'static, S> {
         Some(bytes.len())
     }
 
+    fn oldest_sequence(&self) -> u64 {
+        self.oldest_sequence()
+    }
+
     fn last_sequence(&self) -> u64 {
         self.last_sequence()
+    }
+
+    fn durable_sequence(&self) -> u64 {
+        self.durable_sequence()
     }
 
     fn durable_mark(&self) -> Mark {
@@ -226,10 +242,18 @@ impl<L: Driven> Subjected<L> {
         })
     }
 
-    fn read(&mut self, table: Option<u64>, mut take: impl FnMut(Record) -> bool) -> Result<(), String> {
-        match self.log.read(table, &mut take) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("reading table {table:?} shows other records than reading all")),
+    /// Reads what is wanted; it must be those of these records.
+    fn read(&mut self, of: Wanted, all: &[Record]) -> Result<(), String> {
+        let (table, range) = of.clone();
+        let is_wanted =
+            |record: &&Record| table.is_none_or(|table| record.table == table) && range.contains(&record.sequence);
+        let mut expected = all.iter().filter(is_wanted);
+        match self
+            .log
+            .read(of.clone(), &mut |record| expected.next() == Some(&record))
+        {
+            Ok(true) if expected.next().is_none() => Ok(()),
+            Ok(_) => Err(format!("reading {of:?} shows other records than reading all")),
             Err(error) => Err(format!("{error:?}")),
         }
     }
@@ -258,7 +282,8 @@ impl<L: Driven> Subject for Subjected<L> {
             _ => log.append_batch(&batch(changes)),
         };
         let appended = self.told(appended)?;
-        self.marks.push(appended.mark);
+        let given = (appended.first <= appended.last).then_some(appended.last);
+        self.marks.push((appended.mark, given));
         let puts = changes.iter().filter_map(|change| match *change {
             Change::Put(table, value) => Some((table, Some(value))),
             _ => None,
@@ -296,10 +321,11 @@ impl<L: Driven> Subject for Subjected<L> {
 
     fn observe(&mut self, seen: &mut Seen) -> Result<(), String> {
         let records = &mut seen.records;
-        self.read(None, |record| {
+        let read = self.log.read((None, 0..=u64::MAX), &mut |record| {
             records.push(record);
             true
-        })?;
+        });
+        read.map_err(|error| format!("{error:?}"))?;
         // Behind the reading, which is what recovers where a future was dropped.
         seen.last = self.log.last_sequence();
         Ok(())
@@ -307,11 +333,24 @@ impl<L: Driven> Subject for Subjected<L> {
 
     fn compare(&mut self, seen: &Seen) -> Result<(), String> {
         for table in [1, 2] {
-            let mut expected = seen.records.iter().filter(|record| record.table == table);
-            self.read(Some(table), |record| expected.next() == Some(&record))?;
-            if expected.next().is_some() {
-                return Err(format!("reading table {table} shows fewer records than reading all"));
-            }
+            self.read((Some(table), 0..=u64::MAX), &seen.records)?;
+        }
+        // Both sides of a record in the middle, and it alone, of another table in turn.
+        let middle = seen.records.get(seen.records.len() / 2);
+        let middle = middle.map_or(seen.last, |record| record.sequence);
+        let ranges = [middle..=u64::MAX, 0..=middle, middle..=middle];
+        for (range, nth) in ranges.into_iter().zip(seen.last..) {
+            let table = [None, Some(1), Some(2)][(nth % 3) as usize];
+            self.read((table, range), &seen.records)?;
+        }
+        let (oldest, durable) = (self.log.oldest_sequence(), self.log.durable_sequence());
+        let first = seen.records.first().map_or(seen.last + 1, |record| record.sequence);
+        if oldest == 0 || oldest > first || durable > seen.last || self.log.report().last_sequence > seen.last {
+            let report = self.log.report();
+            return Err(format!(
+                "oldest {oldest}, durable {durable} and {report:?} of a log from {first} to {}",
+                seen.last
+            ));
         }
         Ok(())
     }
@@ -343,7 +382,10 @@ impl<L: Driven> Subject for Subjected<L> {
 
     fn durable_count(&self) -> usize {
         let durable = self.log.durable_mark();
-        self.marks.iter().take_while(|&&mark| mark <= durable).count()
+        let through = self.log.durable_sequence();
+        let is_durable =
+            |&(mark, given): &(Mark, Option<u64>)| mark <= durable || given.is_some_and(|last| last <= through);
+        self.marks.iter().rposition(is_durable).map_or(0, |last| last + 1)
     }
 
     fn report(&self) -> Option<Report> {

@@ -10,7 +10,7 @@ use walstone_core::{Appended, Batch, Capacity, Error, Mark, PoisonCause, Positio
 use super::{AwaitedChip, Chip, ChipError, Dropped, FlashSetup};
 use crate::crash::explore::{Explorer, Failure, guarded};
 use crate::crash::history::Op;
-use crate::crash::log::{Driven, Subjected, options};
+use crate::crash::log::{Driven, Subjected, Wanted, options};
 use crate::crash::machine::{Denied, How, Machine, Plan, Subject, Visit};
 use crate::crash::model::{Change, Record, Value};
 use crate::crash::rows::Row;
@@ -86,8 +86,8 @@ impl Driven for AwaitedLog {
         self.ended.or(self.log.poisoned())
     }
 
-    fn read(&mut self, table: Option<u64>, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool> {
-        let mut reads = self.log.read(table, ..);
+    fn read(&mut self, (table, range): Wanted, take: &mut dyn FnMut(Record) -> bool) -> Answer<bool> {
+        let mut reads = self.log.read(table, range);
         loop {
             let next = async { reads.next().await.transpose().map(|record| record.map(Record::from)) };
             match self.chip.run(next, DROPPED) {
@@ -117,8 +117,16 @@ impl Driven for AwaitedLog {
         self.chip.run(read, FlatError::Device(ChipError::Dropped)).ok()
     }
 
+    fn oldest_sequence(&self) -> u64 {
+        self.log.oldest_sequence()
+    }
+
     fn last_sequence(&self) -> u64 {
         self.log.last_sequence()
+    }
+
+    fn durable_sequence(&self) -> u64 {
+        self.log.durable_sequence()
     }
 
     fn durable_mark(&self) -> Mark {
