@@ -36,7 +36,9 @@ pub trait Device {
     /// of a session, if it left no trace.
     ///
     /// Power loss before the next `sync`: each unit is old, new or torn; no other byte changes outside a shared sync
-    /// unit. Of those that were begun only the last may read as if it never was.
+    /// unit. Of those that were begun only the last may read as if it never was. What is torn may read as something else each
+    /// time; but what reads as new once is taken to last: cells that were programmed so weakly that they lose it later, and
+    /// have no ECC to tell, look like damage then.
     ///
     /// # Errors
     /// The units are in doubt.

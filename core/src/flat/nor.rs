@@ -7,7 +7,8 @@ use super::{Device, embedded, twin};
 use crate::flat::{ByteError, DeviceGeometry, NorError};
 use crate::wire;
 
-/// NOR flash behind [`NorFlash`].
+/// NOR flash behind [`NorFlash`]. The driver is given buffers of any alignment, and to program even such as stand in flash:
+/// one that moves bytes by DMA may have to copy them.
 #[derive(Debug)]
 pub struct NorDevice<F: NorFlash> {
     flash: F,
