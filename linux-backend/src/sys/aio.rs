@@ -64,7 +64,7 @@ impl WriteQueue {
         retried(|| unsafe { syscall(__NR_io_setup, args) })?;
         Ok(Self {
             context,
-            order: Order::default(),
+            order: Order::new(),
         })
     }
 

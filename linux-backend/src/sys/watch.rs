@@ -118,7 +118,7 @@ pub(super) type Ended = (u64, Result<usize, Errno>);
 
 /// Writes on their way, whose ends are told in the order that a watcher wants.
 #[cfg(feature = "watch")]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Order {
     on_their_way: usize,
     untold: heapless::Vec<Ended, 4>,
@@ -126,6 +126,14 @@ pub(super) struct Order {
 
 #[cfg(feature = "watch")]
 impl Order {
+    /// Nothing is on its way.
+    pub(super) const fn new() -> Self {
+        Self {
+            on_their_way: 0,
+            untold: heapless::Vec::new(),
+        }
+    }
+
     /// One more is on its way.
     pub(super) fn sent(&mut self) {
         self.on_their_way += 1;
@@ -151,11 +159,15 @@ impl Order {
 }
 
 #[cfg(not(feature = "watch"))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Order;
 
 #[cfg(not(feature = "watch"))]
 impl Order {
+    pub(super) const fn new() -> Self {
+        Self
+    }
+
     #[inline(always)]
     pub(super) fn sent(&self) {}
 
