@@ -303,20 +303,24 @@ fn a_host_performs_steps_of_its_own() {
 fn a_damaged_manifest_of_an_older_segment_is_told() {
     let mut log = four_segments();
     log.sync().unwrap();
-    let mut ram = log.into_storage();
-    ram.bytes_mut(SegmentId(2)).unwrap()[AT] ^= 0xff;
-    let mut log = open(ram);
-    let mut reads = log.read(None, ..);
-    let mut told = None;
-    while let Some(record) = reads.next() {
-        told = told.or(record.err());
-    }
-    match told {
-        Some(Error::Corrupt(found)) => {
-            let expect = (SegmentId(2), AT as u32, Reason::Manifest);
-            assert_eq!((found.segment, found.offset, found.reason), expect);
+    let image = log.into_storage();
+    // Its header, and what it states.
+    for damaged in [AT, AT + 24] {
+        let mut ram = image.clone();
+        ram.bytes_mut(SegmentId(2)).unwrap()[damaged] ^= 0xff;
+        let mut log = open(ram);
+        let mut reads = log.read(None, ..);
+        let mut told = None;
+        while let Some(record) = reads.next() {
+            told = told.or(record.err());
         }
-        other => panic!("{other:?}"),
+        match told {
+            Some(Error::Corrupt(found)) => {
+                let expect = (SegmentId(2), AT as u32, Reason::Manifest);
+                assert_eq!((found.segment, found.offset, found.reason), expect, "{damaged}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
