@@ -10,6 +10,8 @@ use crate::facts::{Retained, Spare, TableRange};
 use crate::geometry::SegmentId;
 use crate::record::Void;
 use crate::report::Opened;
+#[cfg(feature = "alloc")]
+use crate::scan::MAX_WANTED_LEN;
 use crate::scan::walk::Walk;
 use crate::segment::cuts::Cuts;
 
@@ -410,7 +412,7 @@ pub(crate) struct Facts<'w> {
 #[cfg(feature = "alloc")]
 impl Capacity<'static> {
     /// Room that grows as needed. `buffer_len` bytes are taken for reading at once; a storage that lends its
-    /// map needs none.
+    /// map needs none: the few that reading around damage takes are always there.
     #[must_use]
     pub fn heap(buffer_len: usize) -> Self {
         Self {
@@ -422,7 +424,7 @@ impl Capacity<'static> {
                 aside: Lent::Owned(alloc::boxed::Box::new(Aside::new())),
             },
             walk: Lent::Owned(alloc::boxed::Box::new(Walk::new())),
-            buffer: Buffer::owned(buffer_len),
+            buffer: Buffer::owned(buffer_len.max(MAX_WANTED_LEN)),
         }
     }
 }

@@ -263,3 +263,28 @@ fn a_damaged_manifest_of_a_late_session_is_no_new_region() {
         }
     }
 }
+
+/// What could be read around damage was put together in the host's buffer, and a storage that lends its map needs none: where
+/// it said that a unit cannot be read, the open asked for a longer buffer, which no host on the heap can give.
+#[test]
+fn damage_that_a_lending_storage_tells_of_needs_no_buffer() {
+    let mut log = create(plain());
+    log.append(1, b"durable").unwrap();
+    log.sync().unwrap();
+    log.append(1, &[7; 100]).unwrap();
+    let image = log.into_storage();
+    let mut opened = 0;
+    for nth in 1..24 {
+        let storage = Faulty::new(image.clone());
+        // One look at the same bytes after the other.
+        for more in 0..12 {
+            storage.faults().fail(Method::Read, nth + more, Fault::Unreadable);
+        }
+        match Log::open(storage, Capacity::heap(0), options()) {
+            Ok(_) => opened += 1,
+            Err(Error::Corrupt(_)) => {}
+            Err(error) => panic!("{nth}: {error}"),
+        }
+    }
+    assert!(opened > 0);
+}
