@@ -159,6 +159,10 @@ struct Disk {
     durable: BTreeMap<PathBuf, Vec<u8>>,
     /// Bytes that a failed sync dropped and that reads show still; no later sync writes them.
     lost: BTreeMap<PathBuf, BTreeSet<usize>>,
+    /// Openings of files that a sync through another one failed for: the system tells each of them, once.
+    untold: BTreeSet<u64>,
+    /// Openings that hear of it now.
+    hearing: BTreeSet<u64>,
     /// Calls under way, be it on the log's own thread.
     under_way: usize,
 }
@@ -171,6 +175,13 @@ impl Disk {
     /// A file was synced, or a part of it, or that failed.
     fn synced(&mut self, file: u64, range: Range<usize>, is_done: bool) {
         let Some(path) = self.names.get(&file) else { return };
+        if !is_done && !self.hearing.remove(&file) {
+            let others = self
+                .names
+                .iter()
+                .filter(|&(other, name)| *other != file && name == path);
+            self.untold.extend(others.map(|(other, _)| *other));
+        }
         let now = Self::read(path);
         let durable = self.durable.entry(path.clone()).or_default();
         let lost = self.lost.entry(path.clone()).or_default();
@@ -185,6 +196,11 @@ impl Disk {
                 lost.insert(at);
             }
         }
+    }
+
+    /// Whether a sync through this opening is to hear of one that failed through another.
+    fn is_to_hear(&mut self, file: u64) -> bool {
+        self.untold.remove(&file) && self.hearing.insert(file)
     }
 
     /// What is written anew is no longer lost.
@@ -247,7 +263,12 @@ impl Breaker {
 
 impl Observer for Breaker {
     fn before(&self, call: &Call<'_>) -> io::Result<Verdict> {
-        self.disk().under_way += 1;
+        let mut disk = self.disk();
+        disk.under_way += 1;
+        if matches!(call, Call::SyncFile { file } if disk.is_to_hear(file.0)) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        drop(disk);
         let transfer = matches!(call, Call::Write { .. } | Call::Store { .. });
         match self.way {
             Way::Short(len) if transfer && self.is_next() => Ok(Verdict::Short(len)),
@@ -280,7 +301,12 @@ impl raw::Told for Breaker {
     }
 
     fn before(&self, step: &Step) -> Result<RawVerdict, RawErrno> {
-        self.disk().under_way += 1;
+        let mut disk = self.disk();
+        disk.under_way += 1;
+        if matches!(step, Step::SyncFile { file, .. } if disk.is_to_hear(*file)) {
+            return Err(RawErrno::EIO);
+        }
+        drop(disk);
         let transfer = matches!(step, Step::Write { .. } | Step::Landed { .. });
         match self.way {
             Way::Short(len) if transfer && self.is_next() => Ok(RawVerdict::Short(len)),
@@ -307,7 +333,13 @@ impl raw::Told for Breaker {
             Step::Write { file, offset, data } => disk.written(file, offset, data.len()),
             Step::Landed { file, from, to } => disk.written(file, from, (to - from) as usize),
             Step::SyncFile { file, .. } => disk.synced(file, 0..usize::MAX, is_done),
-            Step::SyncRange { file, from, to, .. } => disk.synced(file, from as usize..to as usize, is_done),
+            Step::SyncRange { file, from, to, .. } => {
+                if is_done {
+                    // A sync beside it that failed took nothing of it away: it says of its own bytes what became of them.
+                    disk.written(file, from, (to - from) as usize);
+                }
+                disk.synced(file, from as usize..to as usize, is_done);
+            }
             Step::Rename { from, to } if is_done => disk.renamed(&self.base.join(from), &self.base.join(to)),
             Step::Unlink(path) if is_done => disk.unlinked(&self.base.join(path)),
             _ => {}
